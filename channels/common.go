@@ -1,0 +1,43 @@
+package channels
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Common are the settings that every channel kind has; embed it inline.
+type Common struct {
+	Kind    string        `yaml:"kind"`              // read by the registry
+	Rate    Rate          `yaml:"rate,omitempty"`    // attempts this process starts, "30/m"
+	Slots   int           `yaml:"slots,omitempty"`   // attempts at once for each priority
+	Timeout time.Duration `yaml:"timeout,omitempty"` // one attempt, "15s"
+}
+
+// Secret reads a secret from the file (relative to e.Dir) or, when file is empty, from the
+// environment variable. Neither given is "" and no error. A trailing newline is not part of it.
+func (e Env) Secret(file, env string) (string, error) {
+	switch {
+	case file != "" && env != "":
+		return "", errors.New("give the secret by file or by environment variable, not both")
+	case file != "":
+		if !filepath.IsAbs(file) {
+			file = filepath.Join(e.Dir, file)
+		}
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return "", fmt.Errorf("secret: %w", err)
+		}
+		return strings.TrimRight(string(b), "\r\n"), nil
+	case env != "":
+		v, ok := os.LookupEnv(env)
+		if !ok {
+			return "", fmt.Errorf("secret: environment variable %s is not set", env)
+		}
+		return v, nil
+	}
+	return "", nil
+}

@@ -1,0 +1,77 @@
+package channels
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/yizhan-dev/yizhan/schemas"
+)
+
+// Class says what kind of failure it is, and so what becomes of the delivery. The set is closed:
+// it labels metrics, ledger records and dead letters alike.
+type Class string
+
+// The classes (facts: README "class → action").
+const (
+	Temporary Class = "temporary" // retry with back-off
+	Throttled Class = "throttled" // retry after the named window; uses up no attempt
+	Auth      Class = "auth"      // credentials refused: the channel's owner must act
+	Config    Class = "config"    // our settings at the third party are wrong
+	Content   Class = "content"   // this text or these parameters are refused
+	BadTarget Class = "recipient" // this address cannot receive
+	Permanent Class = "permanent" // no retry can help
+	Unknown   Class = "uncertain" // the request may have been taken: look before you repeat
+)
+
+// Classes lists every class.
+var Classes = []Class{Temporary, Throttled, Auth, Config, Content, BadTarget, Permanent, Unknown}
+
+// Failure is how a channel says no: what it knows itself, before anybody explains it.
+type Failure struct {
+	Kind     string // email, sms, webhook, dispatcher
+	Provider string // aliyun, exchange, generic…
+	// Code is the third party's own code: "isv.X", "550 5.1.1", "http:503", or a condition of ours,
+	// "net:timeout-response", from the list in facts: README "code_or_pattern".
+	Code string
+	Line string // its words: one line, at most 1 KiB, without secrets, numbers masked ([Line] makes it so)
+	// Class is what the channel can tell from the reply's family alone; the diagnoses may know better.
+	Class Class
+	// After is how long the far side asked us to wait; 0 when it did not.
+	After time.Duration
+	// Maybe: the request may have been taken although no answer says so.
+	Maybe bool
+	Err   error
+}
+
+func (f *Failure) Error() string {
+	if f.Line == "" {
+		return fmt.Sprintf("%s %s (%s)", f.Kind, f.Code, f.Class)
+	}
+	return fmt.Sprintf("%s %s (%s): %s", f.Kind, f.Code, f.Class, f.Line)
+}
+
+func (f *Failure) Unwrap() error { return f.Err }
+
+// Explain returns the Failure in err's chain; for an error without one, a temporary failure of
+// unknown make: late beats lost, and attempts bound it.
+func Explain(err error) *Failure {
+	if f, ok := errors.AsType[*Failure](err); ok {
+		return f
+	}
+	return &Failure{Kind: "dispatcher", Code: "internal", Class: Temporary, Line: Line(err.Error()), Err: err}
+}
+
+// Diagnosis is a failure put into words.
+type Diagnosis struct {
+	Class  Class
+	Known  bool   // false: only the reply's family was recognised
+	Retry  string // no | yes | after-wait
+	Owner  string // whose job: operator, channel-owner, author, data-owner, third-party
+	Cause  schemas.Text
+	Remedy schemas.Text
+	Source string
+}
+
+// Explainer puts failures into words; channels/explain is the one.
+type Explainer func(f *Failure) Diagnosis

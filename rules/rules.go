@@ -1,0 +1,94 @@
+// Package rules decides who gets what, and whether it may go out. It is pure: an event and a
+// clock go in, a verdict comes out; no network, no broker, no channel.
+//
+// A [Book] is one rules.yaml, compiled: routes choose channels, templates make texts, guards judge
+// each delivery. The daily cap is the one rule with state; it stands in the send step, as a [Reserver].
+package rules
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/yizhan-dev/yizhan/schemas"
+)
+
+// Input is what a guard sees. It calls no clock of its own.
+type Input struct {
+	Delivery *schemas.Delivery
+	Kind     string // email, sms, webhook
+	// Signature is the SMS signature that the provider will put in front of the text, without brackets.
+	Signature string
+	Now       time.Time
+}
+
+// Action is what a guard asks for, weakest first.
+type Action int
+
+// The actions.
+const (
+	Pass     Action = iota
+	Hold            // not before Verdict.Until
+	Suppress        // never: a rule forbids it
+	Expire          // too late
+	Bury            // dead: an operator is to see it
+	Divert          // use the alternative planned for it; Bury when there is none
+)
+
+// Verdict is a guard's answer.
+type Verdict struct {
+	Action Action
+	Rule   string // id of the rule that decided: "9", "10", "12", "expiry", "quiet-hours"
+	Until  time.Time
+	Hits   []schemas.Hit
+}
+
+// Guard judges one delivery.
+type Guard interface {
+	Judge(in Input) Verdict
+}
+
+// GuardFactory compiles a guard from its section of rules.yaml (guards.<name>); decode is strict.
+// A guard whose section is absent is opened with a decode that does nothing: its default.
+type GuardFactory func(decode func(into any) error) (Guard, error)
+
+// Reserver is a guard with state. It stands in the send step, right before the call.
+type Reserver interface {
+	// Reserve asks for leave to make one call for the delivery before until. The same holder asking
+	// again never counts twice. An error means "cannot tell": do not send.
+	Reserve(ctx context.Context, in Input, holder string, until time.Time) (Verdict, error)
+	// Release gives the leave back. Call it only when the message was surely not sent.
+	Release(ctx context.Context, in Input, holder string) error
+}
+
+// ReserverFactory compiles a Reserver from its section of rules.yaml.
+type ReserverFactory func(decode func(into any) error, store Store) (Reserver, error)
+
+// ErrConflict: somebody else changed the record since it was loaded.
+var ErrConflict = errors.New("changed by somebody else")
+
+// Store keeps one small record for each key, shared by all pods, changed by compare-and-swap.
+// Keys are personal data (phone numbers): the store hashes them with a secret before they leave
+// the process.
+type Store interface {
+	// Load returns the record and its revision; an absent one is nil, 0 (or the revision of its removal).
+	Load(ctx context.Context, key string) (value []byte, revision uint64, err error)
+	// Swap stores value if the revision is still the current one and returns the new revision;
+	// ErrConflict otherwise. The record is forgotten ttl after its last change.
+	Swap(ctx context.Context, key string, value []byte, revision uint64, ttl time.Duration) (uint64, error)
+}
+
+// Judge asks every guard in order and returns the strongest verdict; of several holds the latest.
+func Judge(guards []Guard, in Input) Verdict {
+	var v Verdict
+	for _, g := range guards {
+		switch w := g.Judge(in); {
+		case w.Action > v.Action, w.Action == Hold && v.Action == Hold && w.Until.After(v.Until):
+			w.Hits = append(v.Hits, w.Hits...)
+			v = w
+		default:
+			v.Hits = append(v.Hits, w.Hits...)
+		}
+	}
+	return v
+}
