@@ -50,10 +50,13 @@ var statusClass = map[int]Class{
 	http.StatusNetworkAuthenticationRequired: Config,
 }
 
+// statusOriginTimeout is what CDNs answer for an origin that took the request and did not answer in time.
+const statusOriginTimeout = 524
+
 // FromHTTP reads an HTTP answer that carries no code of the third party's own: nil for 2xx, else
 // a Failure with Code "http:<status>" ("http:3xx" for every redirect: none is followed). A
-// Retry-After makes a 5xx Throttled. Maybe is set where a gateway answered for a server that may
-// have done the work (504, and 524 of CDNs). At most the first KiB of body becomes Failure.Line.
+// Retry-After makes a 5xx Throttled. Where a gateway answers for a server that may have done the
+// work (504, and 524 of CDNs) the outcome is Unknown. At most the first KiB of body becomes Failure.Line.
 func FromHTTP(kind, provider string, status int, header http.Header, body []byte, now time.Time) *Failure {
 	if status >= 200 && status < 300 {
 		return nil
@@ -62,8 +65,6 @@ func FromHTTP(kind, provider string, status int, header http.Header, body []byte
 		Kind: kind, Provider: provider,
 		Code: fmt.Sprintf("http:%d", status),
 		Line: httpLine(status, body),
-		// 524 is the CDNs' own "the origin took the request and did not answer in time".
-		Maybe: status == http.StatusGatewayTimeout || status == 524,
 	}
 	class, known := statusClass[status]
 	switch {
@@ -71,16 +72,18 @@ func FromHTTP(kind, provider string, status int, header http.Header, body []byte
 		f.Class = class
 	case status >= 300 && status < 400:
 		f.Code, f.Class = "http:3xx", Config
+	case status == http.StatusGatewayTimeout, status == statusOriginTimeout:
+		f.Class, f.Maybe = Unknown, true
 	case status >= 500:
 		f.Class = Temporary
 	default:
 		f.Class = Permanent
 	}
-	if f.Class == Temporary || f.Class == Throttled {
+	if f.Class == Temporary || f.Class == Throttled || f.Class == Unknown {
 		f.After = RetryAfter(header.Get("Retry-After"), now)
-		if f.After > 0 && status >= 500 {
-			f.Class = Throttled
-		}
+	}
+	if f.After > 0 && f.Class == Temporary && status >= 500 {
+		f.Class = Throttled
 	}
 	return f
 }
@@ -105,13 +108,15 @@ func httpLine(status int, body []byte) string {
 }
 
 // FromNet reads an error of Go's network and HTTP packages. written says whether the request may
-// have reached the far side ([TraceWritten] knows); it becomes Failure.Maybe. The class is
+// have reached the far side ([TraceWritten] knows): then the outcome is Unknown. Else the class is
 // Temporary, or Config where no repetition can help (no such host, a bad certificate, a refused
-// address); a channel for which a repeat is harmful turns Maybe into Unknown itself. The text of a
-// *url.Error holds the whole URL, credentials included, so only its cause is kept.
+// address). The text of a *url.Error holds the whole URL, credentials included, so only its cause is kept.
 func FromNet(kind, provider string, err error, written bool) *Failure {
 	err = WithoutURL(err)
 	code, class := netCode(err, written)
+	if written {
+		class = Unknown
+	}
 	return &Failure{Kind: kind, Provider: provider, Code: code, Class: class, Line: Line(err.Error()), Maybe: written, Err: err}
 }
 

@@ -41,8 +41,8 @@ func TestFromHTTP(t *testing.T) {
 		{501, "", "http:501", Config, 0, false},
 		{503, "", "http:503", Temporary, 0, false},
 		{503, "30", "http:503", Throttled, 30 * time.Second, false},
-		{504, "", "http:504", Temporary, 0, true},
-		{524, "", "http:524", Temporary, 0, true},
+		{504, "", "http:504", Unknown, 0, true},
+		{524, "", "http:524", Unknown, 0, true},
 		{599, "", "http:599", Temporary, 0, false},
 	} {
 		h := http.Header{}
@@ -139,8 +139,8 @@ func TestFromNet(t *testing.T) {
 		{"unknown certificate", secure.URL, nil, "net:tls", Config, false},
 		{"plain port", strings.Replace(plain.URL, "http:", "https:", 1), nil, "net:tls", Config, false},
 		{"handshake hangs", "https://" + mute.Addr().String(), nil, "net:timeout-connect", Temporary, false},
-		{"answer hangs", plain.URL + "/hang", nil, "net:timeout-response", Temporary, true},
-		{"cut after the request", plain.URL + "/cut", nil, "net:reset", Temporary, true},
+		{"answer hangs", plain.URL + "/hang", nil, "net:timeout-response", Unknown, true},
+		{"cut after the request", plain.URL + "/cut", nil, "net:reset", Unknown, true},
 		{"forbidden address", plain.URL, guarded, "dispatcher:blocked-address", Config, false},
 		{"forbidden port", plain.URL, ports, "dispatcher:blocked-port", Config, false},
 	} {
