@@ -110,13 +110,13 @@ func (d *Door) SetDown(down bool) error {
 	if d.ln != nil {
 		return nil
 	}
-	var err error
 	for deadline := time.Now().Add(2 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if d.ln, err = net.Listen("tcp", d.addr); err == nil {
+		ln, err := net.Listen("tcp", d.addr)
+		if err == nil {
+			d.ln = ln
 			d.notify()
 			return nil
 		}
-		d.ln = nil
 		if time.Now().After(deadline) {
 			return fmt.Errorf("sandbox: %w", err)
 		}

@@ -1,0 +1,113 @@
+package email
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/wneessen/go-mail/smtp"
+)
+
+// How long a new connection may take: a server that is down must not hold up every attempt for
+// the whole of its time.
+const (
+	connectTimeout = 10 * time.Second // TCP
+	loginTimeout   = 30 * time.Second // greeting, TLS and login together; some servers greet late on purpose
+)
+
+var (
+	errNoStartTLS = errors.New("server does not support STARTTLS")
+	errNoAuth     = errors.New("server does not support SMTP AUTH")
+	errNoMech     = errors.New("server does not support SMTP AUTH by any mechanism that the channel allows")
+)
+
+// dial connects and logs in.
+func (c *channel) dial(ctx context.Context) (*conn, *fault) {
+	dialer := net.Dialer{Timeout: connectTimeout}
+	raw, err := dialer.DialContext(ctx, "tcp", c.addr)
+	if err != nil {
+		return nil, &fault{phase: inConnect, err: err}
+	}
+	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
+	client, f := c.login(raw)
+	if !stop() && f == nil {
+		f = &fault{phase: inGreeting, err: ctx.Err()}
+	}
+	if f != nil {
+		_ = raw.Close()
+		return nil, f
+	}
+	return &conn{Client: client, close: raw.Close, born: time.Now()}, nil
+}
+
+func (c *channel) login(raw net.Conn) (*smtp.Client, *fault) {
+	if err := raw.SetDeadline(time.Now().Add(min(loginTimeout, c.Timeout))); err != nil {
+		return nil, &fault{phase: inConnect, err: err}
+	}
+	if c.TLS == "implicit" {
+		secure := tls.Client(raw, c.tls)
+		if err := secure.Handshake(); err != nil {
+			return nil, &fault{phase: inTLS, err: err}
+		}
+		raw = secure
+	}
+	client, err := smtp.NewClient(raw, c.Host)
+	if err != nil {
+		return nil, &fault{phase: inGreeting, err: err}
+	}
+	if err := client.Hello(c.HELO); err != nil {
+		return nil, &fault{phase: inHello, err: err}
+	}
+	if c.TLS == "starttls" {
+		if offered, _ := client.Extension("STARTTLS"); !offered {
+			return nil, &fault{phase: inTLS, err: errNoStartTLS}
+		}
+		if err := client.StartTLS(c.tls); err != nil {
+			return nil, &fault{phase: inTLS, err: err}
+		}
+	}
+	if c.Username == "" {
+		return client, nil
+	}
+	auth, err := c.mechanism(client)
+	if err == nil {
+		err = client.Auth(auth)
+	}
+	if err != nil {
+		return nil, &fault{phase: inAuth, err: err}
+	}
+	return client, nil
+}
+
+// mechanism chooses how to log in. Under TLS the plain mechanisms come first: CRAM-MD5 makes the
+// server keep the password in clear, and some servers offer it without being able to do it.
+func (c *channel) mechanism(client *smtp.Client) (smtp.Auth, error) {
+	has, offered := client.Extension("AUTH")
+	if !has {
+		return nil, errNoAuth
+	}
+	offers := strings.Fields(strings.ToUpper(offered))
+	wanted := []string{"PLAIN", "LOGIN", "CRAM-MD5"}
+	if c.Auth != "auto" {
+		wanted = []string{strings.ToUpper(c.Auth)}
+	}
+	clear := c.tls == nil // then the server is this machine: see Config.check
+	for _, mech := range wanted {
+		if !slices.Contains(offers, mech) {
+			continue
+		}
+		switch mech {
+		case "PLAIN":
+			return smtp.PlainAuth("", c.Username, c.password, c.Host, clear), nil
+		case "LOGIN":
+			return smtp.LoginAuth(c.Username, c.password, c.Host, clear), nil
+		case "CRAM-MD5":
+			return smtp.CRAMMD5Auth(c.Username, c.password), nil
+		}
+	}
+	return nil, errNoMech
+}

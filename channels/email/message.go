@@ -1,0 +1,128 @@
+package email
+
+import (
+	"errors"
+	"fmt"
+	netmail "net/mail"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/wneessen/go-mail"
+	"golang.org/x/net/idna"
+
+	"github.com/yizhan-dev/yizhan/schemas"
+)
+
+// build makes the mail for d. Everything but Date is the same for every attempt, so that a
+// receiver that sees it twice can tell by the Message-ID.
+func (s *settings) build(d *schemas.Delivery, now time.Time) (*mail.Msg, *netmail.Address, error) {
+	for _, v := range []string{d.To.Name, d.To.Email, d.Message.Subject} {
+		if strings.ContainsFunc(v, unicode.IsControl) {
+			return nil, nil, errLineBreak
+		}
+	}
+	if d.Message.Text == "" && d.Message.HTML == "" {
+		return nil, nil, errEmpty
+	}
+	to, err := recipient(d.To)
+	if err != nil {
+		return nil, nil, err
+	}
+	msg := mail.NewMsg(
+		mail.WithNoDefaultUserAgent(),
+		mail.WithEncoding(encoding(d.Message)),
+		mail.WithBoundary("yizhan-"+d.ID),
+	)
+	msg.SetAddrHeaderFromMailAddress(mail.HeaderFrom, s.from)
+	msg.SetAddrHeaderFromMailAddress(mail.HeaderTo, to)
+	if s.replyTo != nil {
+		msg.SetAddrHeaderFromMailAddress(mail.HeaderReplyTo, s.replyTo)
+	}
+	msg.SetMessageIDWithValue(d.ID + s.from.Address[strings.LastIndexByte(s.from.Address, '@'):])
+	msg.SetDateWithValue(now)
+	msg.Subject(d.Message.Subject)
+	// RFC 3834 section 5 and MS-OXCMAIL 2.1.3.2.20: nobody's absence note comes back to us.
+	msg.SetGenHeader("Auto-Submitted", "auto-generated")
+	msg.SetGenHeader("X-Auto-Response-Suppress", "All")
+
+	if d.Message.Text != "" {
+		msg.SetBodyString(mail.TypeTextPlain, d.Message.Text)
+		if d.Message.HTML != "" {
+			msg.AddAlternativeString(mail.TypeTextHTML, d.Message.HTML)
+		}
+	} else {
+		msg.SetBodyString(mail.TypeTextHTML, d.Message.HTML)
+	}
+	return msg, to, nil
+}
+
+var (
+	errLineBreak = errors.New("a line break or control character in the subject, the name or the address")
+	errEmpty     = errors.New("neither text nor html")
+	errAddress   = errors.New("not a mail address")
+)
+
+// encoding is base64 for a text mostly outside ASCII, where quoted-printable would triple it.
+func encoding(m schemas.Message) mail.Encoding {
+	high := 0
+	for _, s := range []string{m.Subject, m.Text, m.HTML} {
+		for i := range len(s) {
+			if s[i] >= utf8.RuneSelf {
+				high++
+			}
+		}
+	}
+	if 4*high > len(m.Subject)+len(m.Text)+len(m.HTML) {
+		return mail.EncodingB64
+	}
+	return mail.EncodingQP
+}
+
+// recipient is the person's name and address, the domain in its ASCII form.
+func recipient(r schemas.Recipient) (*netmail.Address, error) {
+	a, err := parseAddress(r.Email)
+	if err != nil {
+		return nil, err
+	}
+	if r.Name != "" {
+		a.Name = r.Name
+	}
+	return a, nil
+}
+
+// parseAddress reads "Name <local@domain>" and turns an international domain into A-labels
+// (RFC 5891), which every server takes. Errors do not repeat the address.
+func parseAddress(s string) (*netmail.Address, error) {
+	a, err := netmail.ParseAddress(s)
+	if err != nil {
+		return nil, errAddress
+	}
+	at := strings.LastIndexByte(a.Address, '@')
+	domain := a.Address[at+1:]
+	if !ascii(domain) {
+		if domain, err = idna.Lookup.ToASCII(domain); err != nil {
+			return nil, fmt.Errorf("%w: its domain is not valid", errAddress)
+		}
+	}
+	a.Address = a.Address[:at+1] + domain
+	if strings.ContainsFunc(a.Address, unicode.IsControl) {
+		return nil, errAddress
+	}
+	return a, nil
+}
+
+func ascii(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// path is the address as MAIL and RCPT want it, quoted where it must be.
+func path(a *netmail.Address) string {
+	return (&netmail.Address{Address: a.Address}).String()
+}
