@@ -23,6 +23,9 @@ type Event struct {
 	Data            Data      `json:"data"`
 }
 
+// DefaultTenant is the tenant of an event that names none.
+const DefaultTenant = "default"
+
 // Data is the event's payload.
 type Data struct {
 	Category   Category       `json:"category"`

@@ -1,0 +1,126 @@
+package broker
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/yizhan-dev/yizhan/rules"
+)
+
+// Hasher turns personal data into subject tokens with a secret: without the secret nobody finds
+// out whose they are, though there are only some 10^10 phone numbers to try.
+type Hasher struct{ key []byte }
+
+// Hash is 26 lower-case characters; the same value gives the same token on every pod.
+func (h Hasher) Hash(value string) string {
+	m := hmac.New(sha256.New, h.key)
+	m.Write([]byte(value))
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(m.Sum(nil)[:16]))
+}
+
+const keySubject = "yz.cap._key"
+
+// Hasher returns the hasher of this installation. file holds the secret (at least 32 bytes); all
+// pods need the same one, or each would count the cap for itself, so a fingerprint on the broker
+// must match. Without a file an embedded broker keeps a generated secret in its data directory, and
+// an external one keeps it beside the data, which is said in the log.
+func (b *Broker) Hasher(ctx context.Context, file string) (Hasher, error) {
+	if file == "" && b.Embedded {
+		file = filepath.Join(b.cfg.DataDir, "number.key")
+		f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		if err == nil {
+			_, err = f.WriteString(rand.Text() + rand.Text() + "\n")
+			err = errors.Join(err, f.Sync(), f.Close())
+		}
+		if err != nil && !errors.Is(err, os.ErrExist) {
+			return Hasher{}, err
+		}
+	}
+	var key []byte
+	if file != "" {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			return Hasher{}, fmt.Errorf("number_key_file: %w", err)
+		}
+		if key = []byte(trim(raw)); len(key) < 32 {
+			return Hasher{}, fmt.Errorf("number_key_file %s: want at least 32 characters of secret", file)
+		}
+	}
+	mark := "file:"
+	if key != nil {
+		sum := sha256.Sum256(append([]byte("yizhan number key "), key...))
+		mark += hex.EncodeToString(sum[:8])
+	} else {
+		mark = "key:" + rand.Text() + rand.Text()
+	}
+	_, err := b.Put(ctx, Caps, &nats.Msg{Subject: keySubject, Data: []byte(mark)}, 0)
+	if err != nil && !errors.Is(err, ErrConflict) {
+		return Hasher{}, err
+	}
+	last, err := b.Last(ctx, Caps, keySubject)
+	if err != nil || last == nil {
+		return Hasher{}, fmt.Errorf("number key: %w", errors.Join(err, errors.New("no mark on the broker")))
+	}
+	have := string(last.Data)
+	switch shared, isKey := strings.CutPrefix(have, "key:"); {
+	case key == nil && isKey:
+		b.log.Warn("the secret that hides phone numbers lies on the broker beside the data; give number_key_file to keep it elsewhere")
+		return Hasher{[]byte(shared)}, nil
+	case have == mark:
+		return Hasher{key}, nil
+	case key == nil:
+		return Hasher{}, errors.New("number_key_file: the other pods use one; give this process the same file")
+	default:
+		return Hasher{}, fmt.Errorf("number_key_file: not the secret that this broker's data was made with (fingerprint %s, want %s): with another one the daily cap would count anew", mark, have)
+	}
+}
+
+// CapStore is the rules.Store of the daily cap.
+type CapStore struct {
+	B *Broker
+	Hasher
+}
+
+var _ rules.Store = CapStore{}
+
+// Load reads a record.
+func (s CapStore) Load(ctx context.Context, key string) ([]byte, uint64, error) {
+	m, err := s.B.Last(ctx, Caps, "yz.cap."+s.Hash(key))
+	if err != nil || m == nil {
+		return nil, 0, err
+	}
+	return m.Data, m.Sequence, nil
+}
+
+// Swap writes a record by compare-and-set.
+func (s CapStore) Swap(ctx context.Context, key string, value []byte, revision uint64, ttl time.Duration) (uint64, error) {
+	m := &nats.Msg{Subject: "yz.cap." + s.Hash(key), Data: value, Header: nats.Header{}}
+	m.Header.Set("Nats-TTL", ttl.Round(time.Second).String())
+	rev, err := s.B.Put(ctx, Caps, m, revision)
+	if errors.Is(err, ErrConflict) {
+		return 0, rules.ErrConflict
+	}
+	return rev, err
+}
+
+// Nonce records a nonce; false when it was seen before, by any pod, in the last 15 minutes.
+func (b *Broker) Nonce(ctx context.Context, keyID, nonce string) (fresh bool, err error) {
+	sum := sha256.Sum256([]byte(keyID + "\x00" + nonce))
+	_, err = b.Put(ctx, Nonces, &nats.Msg{Subject: "yz.nonce." + hex.EncodeToString(sum[:16])}, 0)
+	if errors.Is(err, ErrConflict) {
+		return false, nil
+	}
+	return err == nil, err
+}

@@ -1,0 +1,163 @@
+// Package dispatcher is the path of a message, in a few short files to be read in this order:
+//
+//	dispatcher.go  what the path is made of, and its start and end
+//	pull.go        messages from a consumer to slots, never more than are free
+//	plan.go        an event becomes deliveries: decode, route, render, judge, store
+//	send.go        a delivery becomes an attempt: guards, daily cap, claim, Channel.Send
+//	decide.go      what becomes of it: one pure function, the whole retry policy
+//	settle.go      the only place that ends or continues a delivery: ledger record, effect, ack
+//	replay.go      dead letters sent again; recall.go: events taken back
+//	sweep.go       what a killed broker left behind
+//
+// It knows no channel and no rule by name: cmd/yizhan/registry.go lists them.
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/yizhan-dev/yizhan/channels"
+	"github.com/yizhan-dev/yizhan/dispatcher/broker"
+	"github.com/yizhan-dev/yizhan/dispatcher/deadletter"
+	"github.com/yizhan-dev/yizhan/dispatcher/ledger"
+	"github.com/yizhan-dev/yizhan/rules"
+	"github.com/yizhan-dev/yizhan/schemas"
+)
+
+// Config is how the path behaves; the zero value is the default.
+type Config struct {
+	Retry Policy `yaml:"retry,omitempty"`
+	// Grace is how long attempts under way may take to finish after a stop signal.
+	Grace time.Duration `yaml:"grace,omitempty"`
+	// PlanSlots is how many events are planned at once.
+	PlanSlots int `yaml:"plan_slots,omitempty"`
+	// MaxBacklog stops planning while this many deliveries wait; EVENTS then fills, and ingest says 429.
+	MaxBacklog int `yaml:"max_backlog,omitempty"`
+}
+
+// Defaults fills what the file left out.
+func (c *Config) Defaults() {
+	c.Retry.Defaults()
+	if c.Grace == 0 {
+		c.Grace = 20 * time.Second
+	}
+	if c.PlanSlots == 0 {
+		c.PlanSlots = 32
+	}
+	if c.MaxBacklog == 0 {
+		c.MaxBacklog = 5_000_000
+	}
+}
+
+// Dispatcher moves messages. Its fields are set once, before Run.
+type Dispatcher struct {
+	Config
+	Broker   *broker.Broker
+	Ledger   *ledger.Ledger
+	Dead     *deadletter.Store
+	Channels map[string]channels.Channel
+	Explain  channels.Explainer
+	Log      *zap.Logger
+	Worker   string // name of this process in records and logs
+	book     atomic.Pointer[rules.Book]
+	backlog  atomic.Uint64
+}
+
+// SetBook changes the rules from the next message on.
+func (d *Dispatcher) SetBook(b *rules.Book) { d.book.Store(b) }
+
+// Book returns the rules in force.
+func (d *Dispatcher) Book() *rules.Book { return d.book.Load() }
+
+// errShutdown is why an attempt was broken off: not the far side's failure.
+var errShutdown = errors.New("the worker is stopping")
+
+// settleMargin is what a claim outlasts its attempt by, and redeliveryMargin what the broker waits
+// beyond it. Time limit of the attempt < claim < AckWait, and the claim outlasts a leader election
+// (4.7 to 10 s measured): otherwise a living worker's message would be handed to another.
+const (
+	settleMargin     = 15 * time.Second
+	redeliveryMargin = 25 * time.Second
+)
+
+// Run plans and sends until ctx ends, then lets attempts under way finish. plan and send choose the
+// roles of this process.
+func (d *Dispatcher) Run(ctx context.Context, plan, send bool) error {
+	// Two contexts: ctx ends the fetching, work ends the attempts, a grace later and with a cause.
+	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stop(nil)
+	var loops sync.WaitGroup
+	if plan {
+		c, err := d.Broker.Consumer(ctx, broker.Events, "plan", "yz.event.>", planTimeout+redeliveryMargin)
+		if err != nil {
+			return err
+		}
+		loops.Go(func() { d.watchBacklog(ctx) })
+		loops.Go(func() { pull(ctx, work, c, d.PlanSlots, d.Log, d.planGate, d.plan) })
+	}
+	if send {
+		for name, ch := range d.Channels {
+			for _, p := range schemas.Priorities {
+				t := ch.Traits()
+				c, err := d.Broker.Consumer(ctx, broker.Deliveries, "send-"+name+"-"+string(p), broker.DeliverSubject(name, p, "*"), t.Timeout+redeliveryMargin)
+				if err != nil {
+					return err
+				}
+				loops.Go(func() {
+					pull(ctx, work, c, t.Slots, d.Log, nil, func(ctx context.Context, m jetstream.Msg) { d.send(ctx, ch, m) })
+				})
+			}
+		}
+		loops.Go(func() { d.sweepNowAndThen(ctx) })
+	}
+	done := make(chan struct{})
+	go func() { loops.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		select {
+		case <-done:
+		case <-time.After(d.Grace):
+			stop(errShutdown)
+			select {
+			case <-done:
+			case <-time.After(settleTimeout + time.Second):
+				return fmt.Errorf("attempts still under way %s after the stop signal", d.Grace)
+			}
+		}
+	}
+	return nil
+}
+
+func (d *Dispatcher) watchBacklog(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		if info, err := d.Broker.Stream(broker.Deliveries).Info(ctx); err == nil {
+			d.backlog.Store(info.State.Msgs)
+			backlogGauge.Set(float64(info.State.Msgs))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// planGate waits while the backlog is at its bound.
+func (d *Dispatcher) planGate(ctx context.Context) {
+	for d.backlog.Load() >= uint64(d.MaxBacklog) && ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+}

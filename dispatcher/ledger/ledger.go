@@ -1,0 +1,269 @@
+// Package ledger keeps what happened to each delivery: one record for each change of state, never
+// changed afterwards. A delivery has one subject; each record is written only if the one before it
+// is still the last (compare-and-set), so the last record is the truth whoever writes.
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/yizhan-dev/yizhan/dispatcher/broker"
+	"github.com/yizhan-dev/yizhan/schemas"
+)
+
+// Record is one change of a delivery's state.
+type Record struct {
+	Time    time.Time     `json:"time"`
+	State   schemas.State `json:"state"`
+	Attempt int           `json:"attempt"` // attempts begun so far in this generation
+	Replay  int           `json:"replay,omitzero"`
+	// Due is when it goes on: held and uncertain; for sending, the end of the claim.
+	Due     time.Time      `json:"due,omitzero"`
+	Lookup  int            `json:"lookup,omitzero"` // uncertain: how often the third party was asked
+	Since   time.Time      `json:"since,omitzero"`  // when this generation began (planned or replayed)
+	Worker  string         `json:"worker,omitzero"`
+	Took    int64          `json:"took_ms,omitzero"`
+	Receipt string         `json:"receipt,omitzero"` // the third party's id
+	Reply   string         `json:"reply,omitzero"`   // its words
+	Cause   *schemas.Cause `json:"cause,omitzero"`
+	// Step names what led here when the state alone does not say it, see the constants.
+	Step   string `json:"step,omitzero"`
+	By     string `json:"by,omitzero"` // who, for acts of people
+	Reason string `json:"reason,omitzero"`
+	// Plan stands in the first record only.
+	Plan *Plan `json:"plan,omitzero"`
+}
+
+// Steps.
+const (
+	StepRetry      = "retry"      // held: an attempt failed, the next is due
+	StepThrottled  = "throttled"  // held: a budget or a third party asked to wait; no attempt used up
+	StepWait       = "wait"       // held: not_before, quiet hours
+	StepCap        = "cap"        // held: the daily cap has room again at Due
+	StepShutdown   = "shutdown"   // held: the worker stopped; goes on at once
+	StepNoTake     = "not-taken"  // held: the third party, asked, knew nothing of the message
+	StepReplay     = "replay"     // planned: sent again by a person
+	StepRecall     = "recall"     // cancelled: by the producer
+	StepTooLate    = "too-late"   // accepted: the recall came after the call had begun
+	StepReplanned  = "replanned"  // cancelled: planned again with other rules before it was sent
+	StepDiverted   = "diverted"   // suppressed: over the cap, another channel takes it
+	StepFallback   = "fallback"   // planned: in place of a delivery that failed
+	StepReceipt    = "receipt"    // by a receipt or a query
+	StepTakeover   = "takeover"   // uncertain: the worker died between the call and its record
+	StepClosed     = "closed"     // dead: nobody could say what became of it
+	StepExhausted  = "exhausted"  // dead: no attempt left
+	StepTooOld     = "too-old"    // dead: waited longer than retry.max_age
+	StepDuplicates = "duplicates" // repeated by a broker that was killed
+)
+
+// Plan is what a list shows of a delivery without its content.
+type Plan struct {
+	Event    schemas.EventRef `json:"event"`
+	Channel  string           `json:"channel"`
+	To       string           `json:"to"` // masked
+	Category schemas.Category `json:"category"`
+	Priority schemas.Priority `json:"priority"`
+	Template string           `json:"template,omitzero"`
+	Route    string           `json:"route,omitzero"`
+}
+
+// EventRecord is what became of an event: its deliveries, or why there are none. It is written
+// before any of them, once for each (source, id): that is what makes a repeated event a duplicate.
+type EventRecord struct {
+	Time       time.Time        `json:"time"`
+	Seq        uint64           `json:"seq"` // where the accepted copy stands in EVENTS; 0: recalled before it came
+	Event      schemas.EventRef `json:"event"`
+	Tenant     string           `json:"tenant"`
+	Route      string           `json:"route,omitzero"`
+	State      schemas.State    `json:"state"` // planned, dead, cancelled
+	Cause      *schemas.Cause   `json:"cause,omitzero"`
+	Deliveries []Entry          `json:"deliveries,omitzero"`
+}
+
+// Entry points from an event to one of its deliveries.
+type Entry struct {
+	ID        string `json:"id"`
+	Channel   string `json:"channel"`
+	Recipient string `json:"recipient"` // keyed hash, as in the subject
+	To        string `json:"to"`        // masked
+	Else      bool   `json:"else,omitzero"`
+}
+
+// Ledger reads and writes the records.
+type Ledger struct {
+	B *broker.Broker
+	broker.Hasher
+}
+
+// Recipient is the keyed hash under which a delivery's records stand.
+func (l *Ledger) Recipient(r schemas.Recipient, channel string, address string) string {
+	switch {
+	case address == "phone":
+		return l.Hash(r.Phone)
+	case address == "email":
+		return l.Hash(r.Email)
+	}
+	return l.Hash("channel:" + channel)
+}
+
+// Subject is where the delivery's records stand.
+func Subject(tenant, recipient, id string) string {
+	return broker.LedgerDelivery(tenant, recipient, id)
+}
+
+// Put appends a record if the last one on the subject still has the sequence expected.
+func (l *Ledger) Put(ctx context.Context, subject string, r *Record, expected uint64) (uint64, error) {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return 0, err
+	}
+	return l.B.Put(ctx, broker.Ledger, &nats.Msg{Subject: subject, Data: b}, expected)
+}
+
+// Last returns the latest record and its sequence; nil, 0 when there is none.
+func (l *Ledger) Last(ctx context.Context, subject string) (*Record, uint64, error) {
+	m, err := l.B.Last(ctx, broker.Ledger, subject)
+	if err != nil || m == nil {
+		return nil, 0, err
+	}
+	r, err := decode[Record](m.Data)
+	return r, m.Sequence, err
+}
+
+// PutEvent writes the event's record.
+func (l *Ledger) PutEvent(ctx context.Context, r *EventRecord, expected uint64) (uint64, error) {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return 0, err
+	}
+	id, source := schemas.EventKey(r.Event.Source, r.Event.ID)
+	return l.B.Put(ctx, broker.Ledger, &nats.Msg{Subject: broker.LedgerEvent(r.Tenant, id, source), Data: b}, expected)
+}
+
+// Event returns the event's record; nil, 0 when there is none.
+func (l *Ledger) Event(ctx context.Context, tenant, source, id string) (*EventRecord, uint64, error) {
+	it, st := schemas.EventKey(source, id)
+	m, err := l.B.Last(ctx, broker.Ledger, broker.LedgerEvent(tenant, it, st))
+	if err != nil || m == nil {
+		return nil, 0, err
+	}
+	r, err := decode[EventRecord](m.Data)
+	return r, m.Sequence, err
+}
+
+// decode is strict: what is not exactly a record (a forged or foreign message) is an error, never
+// "no record".
+func decode[T any](b []byte) (*T, error) {
+	var r T
+	if err := json.Unmarshal(b, &r, json.RejectUnknownMembers(true)); err != nil {
+		return nil, fmt.Errorf("ledger: unreadable record: %w", err)
+	}
+	return &r, nil
+}
+
+// maxStory bounds how much of one event a trace reads.
+const (
+	maxEvents  = 20
+	maxRecords = 200
+)
+
+// Find returns the records of the events with this id; source and tenant narrow it when not empty.
+// id may also be a delivery id.
+func (l *Ledger) Find(ctx context.Context, tenant, source, id string) ([]*EventRecord, error) {
+	deliveryToken := schemas.IDToken(id)
+	token, sourceToken := schemas.EventKey(source, id)
+	if source == "" {
+		sourceToken = "*"
+	}
+	if tenant == "" {
+		tenant = "*"
+	}
+	found, err := l.events(ctx, broker.LedgerEvent(tenant, token, sourceToken))
+	if err != nil || len(found) > 0 || deliveryToken == "" {
+		return found, err
+	}
+	all, err := l.events(ctx, broker.LedgerEvent(tenant, deliveryToken, "*"))
+	var of []*EventRecord
+	for _, e := range all {
+		for _, d := range e.Deliveries {
+			if d.ID == id {
+				of = append(of, e)
+			}
+		}
+	}
+	return of, err
+}
+
+func (l *Ledger) events(ctx context.Context, filter string) ([]*EventRecord, error) {
+	ms, err := l.read(ctx, filter, maxEvents*4)
+	if err != nil {
+		return nil, err
+	}
+	last := map[string]*EventRecord{} // a later record of the same event wins
+	var order []string
+	for _, m := range ms {
+		r, err := decode[EventRecord](m.Data())
+		if err != nil {
+			return nil, err
+		}
+		if last[m.Subject()] == nil {
+			order = append(order, m.Subject())
+		}
+		last[m.Subject()] = r
+	}
+	out := make([]*EventRecord, 0, len(order))
+	for _, s := range order {
+		out = append(out, last[s])
+	}
+	return out[:min(len(out), maxEvents)], nil
+}
+
+// History returns the records of one delivery, oldest first.
+func (l *Ledger) History(ctx context.Context, tenant, recipient, id string) ([]*Record, error) {
+	ms, err := l.read(ctx, Subject(tenant, recipient, id), maxRecords)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]*Record, 0, len(ms))
+	for _, m := range ms {
+		r, err := decode[Record](m.Data())
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// read returns up to limit messages of LEDGER whose subject matches, oldest first, or nothing when
+// there are none.
+func (l *Ledger) read(ctx context.Context, filter string, limit int) ([]jetstream.Msg, error) {
+	c, err := l.B.JS.CreateConsumer(ctx, broker.Ledger, jetstream.ConsumerConfig{
+		FilterSubject: filter, AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1,
+		InactiveThreshold: 10 * time.Second,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("ledger: %w", err)
+	}
+	defer func() {
+		_ = l.B.JS.DeleteConsumer(context.WithoutCancel(ctx), broker.Ledger, c.CachedInfo().Name)
+	}()
+	n := min(int(c.CachedInfo().NumPending), limit)
+	if n == 0 {
+		return nil, nil
+	}
+	batch, err := c.Fetch(n, jetstream.FetchMaxWait(5*time.Second))
+	if err != nil {
+		return nil, fmt.Errorf("ledger: %w", err)
+	}
+	var ms []jetstream.Msg
+	for m := range batch.Messages() {
+		ms = append(ms, m)
+	}
+	return ms, batch.Error()
+}

@@ -1,0 +1,253 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/yizhan-dev/yizhan/channels"
+	"github.com/yizhan-dev/yizhan/schemas"
+)
+
+// Story is what became of an event, told for people: GET /v1/events/{id} and `yizhan trace`.
+type Story struct {
+	ID     string    `json:"id"`
+	Source string    `json:"source"`
+	Type   string    `json:"type"`
+	Tenant string    `json:"tenant"`
+	Time   time.Time `json:"time"` // when it was planned
+	Route  string    `json:"route,omitzero"`
+	// Open: something is still going to happen by itself.
+	Open       bool            `json:"open"`
+	State      schemas.State   `json:"state"` // of the event: planned, dead, cancelled
+	Cause      *Told           `json:"cause,omitzero"`
+	Deliveries []DeliveryStory `json:"deliveries"`
+}
+
+// DeliveryStory is what became of one delivery.
+type DeliveryStory struct {
+	ID       string        `json:"id"`
+	Channel  string        `json:"channel"`
+	To       string        `json:"to"` // masked
+	State    schemas.State `json:"state"`
+	Attempts int           `json:"attempts"`
+	Due      time.Time     `json:"due,omitzero"` // when it goes on by itself
+	Receipt  string        `json:"receipt,omitzero"`
+	Cause    *Told         `json:"cause,omitzero"`
+	History  []Chapter     `json:"history"`
+}
+
+// Told is a cause in words.
+type Told struct {
+	Code     string        `json:"code"`
+	Class    string        `json:"class"`
+	Provider string        `json:"provider,omitzero"`
+	Zh       string        `json:"zh"`
+	En       string        `json:"en"`
+	RemedyZh string        `json:"remedy_zh"`
+	RemedyEn string        `json:"remedy_en"`
+	Owner    string        `json:"owner,omitzero"`
+	Line     string        `json:"line,omitzero"` // the third party's own words, masked
+	Hits     []schemas.Hit `json:"hits,omitzero"`
+}
+
+// Chapter is one record in words.
+type Chapter struct {
+	Time  time.Time     `json:"time"`
+	State schemas.State `json:"state"`
+	Note  string        `json:"note"` // in the language asked for
+}
+
+// Tell puts a cause into words.
+func Tell(c *schemas.Cause, explain channels.Explainer) *Told {
+	if c == nil {
+		return nil
+	}
+	d := explain(&channels.Failure{Kind: c.Kind, Provider: c.Provider, Code: c.Code, Line: c.Line, Class: channels.Class(c.Class)})
+	t := &Told{
+		Code: c.Code, Class: c.Class, Provider: c.Provider, Zh: d.Cause.Zh, En: d.Cause.En, RemedyZh: d.Remedy.Zh, RemedyEn: d.Remedy.En,
+		Owner: d.Owner, Line: c.Line, Hits: c.Hits,
+	}
+	if len(c.Hits) > 0 { // the rule says it better than the table
+		t.RemedyZh, t.RemedyEn = c.Hits[0].Advice.Zh, c.Hits[0].Advice.En
+	}
+	return t
+}
+
+// Stories tells what became of the events with this id (see Find).
+func (l *Ledger) Stories(ctx context.Context, tenant, source, id, lang string, explain channels.Explainer) ([]Story, error) {
+	events, err := l.Find(ctx, tenant, source, id)
+	if err != nil {
+		return nil, err
+	}
+	stories := []Story{}
+	for _, e := range events {
+		s := Story{
+			ID: e.Event.ID, Source: e.Event.Source, Type: e.Event.Type, Tenant: e.Tenant, Time: e.Time, Route: e.Route, State: e.State,
+			Cause: Tell(e.Cause, explain), Deliveries: []DeliveryStory{},
+		}
+		for _, d := range e.Deliveries {
+			rs, err := l.History(ctx, e.Tenant, d.Recipient, d.ID)
+			if err != nil {
+				return nil, err
+			}
+			if len(rs) == 0 && d.Else { // an alternative that was not needed
+				continue
+			}
+			ds := deliveryStory(d, rs, lang, explain)
+			s.Open = s.Open || !ds.State.Terminal()
+			s.Deliveries = append(s.Deliveries, ds)
+		}
+		stories = append(stories, s)
+	}
+	return stories, nil
+}
+
+func deliveryStory(e Entry, rs []*Record, lang string, explain channels.Explainer) DeliveryStory {
+	ds := DeliveryStory{ID: e.ID, Channel: e.Channel, To: e.To, State: schemas.Planned, History: []Chapter{}}
+	var waitsFor *schemas.Cause
+	for _, r := range rs {
+		ds.State, ds.Attempts, ds.Due = r.State, r.Attempt, r.Due
+		if r.Receipt != "" {
+			ds.Receipt = r.Receipt
+		}
+		waitsFor = r.Cause
+		ds.History = append(ds.History, Chapter{r.Time, r.State, Note(r, Tell(r.Cause, explain)).In(lang)})
+	}
+	if ds.State.Terminal() || ds.State == schemas.Sending {
+		ds.Due = time.Time{}
+	}
+	ds.Cause = Tell(waitsFor, explain)
+	return ds
+}
+
+// Note tells one record so that an operator can read it out on the phone.
+func Note(r *Record, why *Told) schemas.Text {
+	t := note(r)
+	if why != nil {
+		t.Zh += ":" + why.Zh
+		t.En += ": " + why.En
+		if why.Provider != "" || why.Code != "" {
+			t.Zh += "(" + why.Code + ")"
+			t.En += " (" + why.Code + ")"
+		}
+	}
+	switch {
+	case r.State == schemas.Held && r.Step == StepRetry, r.State == schemas.Held && r.Step == StepThrottled:
+		t.Zh += ";" + in(r).Zh + "再试"
+		t.En += "; next try " + in(r).En
+	case r.State == schemas.Held && !r.Due.IsZero() && r.Step != StepShutdown && r.Step != StepNoTake:
+		t.Zh += ";" + in(r).Zh + "继续"
+		t.En += "; goes on " + in(r).En
+	case r.State == schemas.Uncertain:
+		t.Zh += ";不会盲目重发," + in(r).Zh + "向第三方查询"
+		t.En += "; not sent again blindly, the third party is asked " + in(r).En
+	}
+	return t
+}
+
+func note(r *Record) schemas.Text {
+	n := strconv.Itoa(r.Attempt)
+	took := ""
+	if r.Took > 0 {
+		took = fmt.Sprintf(", %s", time.Duration(r.Took)*time.Millisecond)
+	}
+	receipt := ""
+	if r.Receipt != "" {
+		receipt = ", " + r.Receipt
+	}
+	switch r.State {
+	case schemas.Planned:
+		switch r.Step {
+		case StepReplay:
+			return schemas.Text{
+				Zh: fmt.Sprintf("%s 重新发送(第 %d 次重发),原因:%s", r.By, r.Replay, r.Reason),
+				En: fmt.Sprintf("sent again by %s (replay %d), reason: %s", r.By, r.Replay, r.Reason),
+			}
+		case StepFallback:
+			return schemas.Text{Zh: "原渠道未能送达,改走本渠道", En: "the first channel failed, this one takes over"}
+		}
+		if r.Plan != nil && r.Plan.Route != "" {
+			return schemas.Text{Zh: "已受理,按路由 " + r.Plan.Route + " 排队等待发送", En: "taken in, queued by route " + r.Plan.Route}
+		}
+		return schemas.Text{Zh: "已受理,排队等待发送", En: "taken in and queued"}
+	case schemas.Held:
+		switch r.Step {
+		case StepRetry:
+			return schemas.Text{Zh: "第 " + n + " 次尝试未成功", En: "attempt " + n + " failed"}
+		case StepThrottled:
+			return schemas.Text{Zh: "需要等待,不计入尝试次数", En: "has to wait, no attempt used up"}
+		case StepCap:
+			return schemas.Text{Zh: "该号码的每日上限已满,等待名额", En: "the number's daily cap is full, waits for a place"}
+		case StepShutdown:
+			return schemas.Text{Zh: "发送进程正在停机,由其他进程接手", En: "the worker is stopping, another one goes on"}
+		case StepNoTake:
+			return schemas.Text{Zh: "第三方确认没有收到上一次请求,可以安全重发", En: "the third party did not take the last request, so it is safe to send again"}
+		}
+		return schemas.Text{Zh: "按规则等待", En: "waits as the rules ask"}
+	case schemas.Sending:
+		return schemas.Text{Zh: "第 " + n + " 次尝试开始", En: "attempt " + n + " begins"}
+	case schemas.Accepted:
+		if r.Step == StepTooLate {
+			return schemas.Text{Zh: "撤回来得太晚:第三方已接受" + receipt, En: "the recall came too late: the third party has accepted it" + receipt}
+		}
+		if r.Step == StepReceipt {
+			return schemas.Text{Zh: "向第三方查询得知:已接受" + receipt, En: "asked, the third party says: accepted" + receipt}
+		}
+		return schemas.Text{
+			Zh: "第 " + n + " 次尝试:第三方已接受" + receipt + took, En: "attempt " + n + ": accepted by the third party" + receipt + took,
+		}
+	case schemas.Delivered:
+		return schemas.Text{Zh: "第三方确认已送达" + receipt, En: "the third party confirms delivery" + receipt}
+	case schemas.Undelivered:
+		return schemas.Text{Zh: "第三方确认未送达", En: "the third party says it was not delivered"}
+	case schemas.Uncertain:
+		if r.Step == StepTakeover {
+			return schemas.Text{Zh: "发送进程在调用途中中断,结果未知", En: "the worker was cut off during the call, the outcome is not known"}
+		}
+		if r.Lookup > 1 {
+			return schemas.Text{Zh: "已查询,第三方还没有这条消息的结果", En: "asked, the third party has no answer yet"}
+		}
+		return schemas.Text{Zh: "请求已发出,但没有收到第三方的答复", En: "the request left, no answer came"}
+	case schemas.Suppressed:
+		if r.Step == StepDiverted {
+			return schemas.Text{Zh: "该号码的每日上限已满,改走其他渠道", En: "the number's daily cap is full, another channel takes it"}
+		}
+		return schemas.Text{Zh: "被规则拦截,没有发送", En: "a rule said no, nothing was sent"}
+	case schemas.Expired:
+		return schemas.Text{Zh: "已过有效期,没有再发送", En: "too late, not sent any more"}
+	case schemas.Cancelled:
+		if r.Step == StepReplanned {
+			return schemas.Text{Zh: "规则变更后重新规划,本条取消", En: "planned anew after the rules changed, this one is dropped"}
+		}
+		return schemas.Text{Zh: "已被撤回", En: "recalled"}
+	case schemas.Dead:
+		switch r.Step {
+		case StepExhausted:
+			return schemas.Text{Zh: "尝试 " + n + " 次后放弃,进入死信", En: "given up after " + n + " attempts, kept as a dead letter"}
+		case StepTooOld:
+			return schemas.Text{Zh: "等待过久,进入死信", En: "waited too long, kept as a dead letter"}
+		case StepClosed:
+			return schemas.Text{Zh: "始终无法确认是否送达,进入死信,等人工判断", En: "nobody could say whether it arrived; kept as a dead letter for a person to decide"}
+		}
+		return schemas.Text{Zh: "重试没有意义,进入死信", En: "no retry can help, kept as a dead letter"}
+	}
+	return schemas.Text{Zh: string(r.State), En: string(r.State)}
+}
+
+// in is the wait from the record to its due, rounded for people.
+func in(r *Record) schemas.Text {
+	d := r.Due.Sub(r.Time)
+	switch {
+	case d < time.Second:
+		return schemas.Text{Zh: "立即", En: "at once"}
+	case d < time.Minute:
+		s := int(d.Round(time.Second).Seconds())
+		return schemas.Text{Zh: fmt.Sprintf("%d 秒后", s), En: fmt.Sprintf("in %d s", s)}
+	case d < 2*time.Hour:
+		m := int(d.Round(time.Minute).Minutes())
+		return schemas.Text{Zh: fmt.Sprintf("%d 分钟后", m), En: fmt.Sprintf("in %d min", m)}
+	}
+	return schemas.Text{Zh: "到 " + r.Due.Format("2006-01-02 15:04 MST"), En: "at " + r.Due.Format("2006-01-02 15:04 MST")}
+}

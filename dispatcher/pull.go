@@ -1,0 +1,81 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+)
+
+// fetchWait is how long one request for messages stands; also how long a stop waits for it.
+const fetchWait = 2 * time.Second
+
+// pull hands the consumer's messages to at most slots handlers at once and never asks for more
+// than there are free slots: what waits, waits in the broker, where another worker can take it.
+// It returns when fetch has ended and every handler is done; handlers run under work.
+func pull(fetch, work context.Context, c jetstream.Consumer, slots int, log *zap.Logger, gate func(context.Context), handle func(context.Context, jetstream.Msg)) {
+	var (
+		busy    = make(chan struct{}, slots)
+		running sync.WaitGroup
+		pause   = 100 * time.Millisecond
+	)
+	defer running.Wait()
+	for {
+		if gate != nil {
+			gate(fetch)
+		}
+		// One free slot is waited for, all others that are free come along: while the request is
+		// on its way more become free, so the requests grow by themselves under load.
+		select {
+		case busy <- struct{}{}:
+		case <-fetch.Done():
+			return
+		}
+		n := 1
+		for more := true; more && n < slots; {
+			select {
+			case busy <- struct{}{}:
+				n++
+			default:
+				more = false
+			}
+		}
+		batch, err := c.Fetch(n, jetstream.FetchMaxWait(fetchWait))
+		if err == nil {
+			for m := range batch.Messages() {
+				n--
+				if fetch.Err() != nil { // stopping: the next worker has it at once
+					_ = m.Nak()
+					<-busy
+					continue
+				}
+				running.Go(func() {
+					defer func() { <-busy }()
+					handle(work, m)
+				})
+			}
+			err = batch.Error()
+		}
+		for range n {
+			<-busy
+		}
+		if fetch.Err() != nil {
+			return
+		}
+		if err == nil || errors.Is(err, nats.ErrTimeout) || errors.Is(err, jetstream.ErrNoMessages) {
+			pause = 100 * time.Millisecond
+			continue
+		}
+		log.Warn("fetch", zap.String("consumer", c.CachedInfo().Name), zap.Error(err))
+		select {
+		case <-fetch.Done():
+			return
+		case <-time.After(pause):
+			pause = min(2*pause, 5*time.Second)
+		}
+	}
+}

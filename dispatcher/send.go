@@ -1,0 +1,324 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/yizhan-dev/yizhan/channels"
+	"github.com/yizhan-dev/yizhan/dispatcher/broker"
+	"github.com/yizhan-dev/yizhan/dispatcher/ledger"
+	"github.com/yizhan-dev/yizhan/rules"
+	"github.com/yizhan-dev/yizhan/schemas"
+)
+
+// send makes one attempt at one delivery, or asks what became of an earlier one.
+func (d *Dispatcher) send(ctx context.Context, ch channels.Channel, msg jetstream.Msg) {
+	j, err := d.open(msg)
+	if err != nil {
+		d.buryBytes(msg, err)
+		return
+	}
+	fence, ok := d.mine(ctx, ch, j)
+	if !ok {
+		return
+	}
+	var r *ledger.Record
+	if j.lookup > 0 {
+		r = d.reconcile(ctx, ch, j)
+	} else {
+		r, fence = d.attempt(ctx, ch, j, fence)
+	}
+	if r != nil {
+		r.Time = time.Now()
+		d.settle(j, r, fence)
+	}
+}
+
+// mine says whether this copy may go on, and on top of which record. A copy that may not is answered here.
+func (d *Dispatcher) mine(ctx context.Context, ch channels.Channel, j *job) (fence uint64, ok bool) {
+	if !j.old {
+		return j.fence, true
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	last, seq, err := d.Ledger.Last(ctx, j.subject)
+	switch {
+	case err != nil:
+		d.Log.Warn("ledger unreadable, nothing sent", zap.String("delivery", j.ID), zap.Error(err))
+		_ = j.msg.NakWithDelay(time.Second)
+		return 0, false
+	case seq == j.fence:
+		return seq, true
+	case last != nil && last.State == schemas.Sending && time.Now().Before(last.Due):
+		// Another worker is at it. If it died, its claim ends at Due.
+		_ = j.msg.NakWithDelay(time.Until(last.Due) + 100*time.Millisecond)
+		return 0, false
+	case last != nil && last.State == schemas.Sending, seq < j.fence && ch.Traits().Once:
+		// Begun, and no record of the end: the message may have been taken. (A ledger behind its own
+		// delivery has lost its tail in a power cut: the same doubt.)
+		if last != nil {
+			j.attempt = max(last.Attempt, j.attempt)
+		}
+		d.settle(j, d.inDoubt(ch, j), seq)
+		return 0, false
+	case seq < j.fence:
+		return seq, true
+	}
+	if err := d.follow(ctx, j, last, seq); err != nil {
+		d.Log.Warn("settle", zap.String("delivery", j.ID), zap.Error(err))
+	}
+	return 0, false
+}
+
+func (d *Dispatcher) inDoubt(ch channels.Channel, j *job) *ledger.Record {
+	c := cause("outcome-unknown", channels.Unknown, errors.New("the worker stopped between the call and its record"))
+	return &ledger.Record{
+		Time: time.Now(), State: schemas.Uncertain, Step: ledger.StepTakeover, Attempt: j.attempt, Lookup: 1,
+		Due: d.firstLookup(ch, time.Now()), Cause: &c,
+	}
+}
+
+// firstLookup is when an uncertain outcome is asked about first; a channel that cannot be asked
+// waits for a receipt until the delivery is too old.
+func (d *Dispatcher) firstLookup(ch channels.Channel, now time.Time) time.Time {
+	if _, ok := ch.(channels.Reconciler); ok {
+		return now.Add(d.Retry.Reconcile[0])
+	}
+	return now.Add(d.Retry.MaxAge)
+}
+
+// attempt passes the gates — rules, daily cap, claim — and calls the channel. It returns the record
+// of the outcome and the record that it goes on top of; nil when the copy is answered already.
+func (d *Dispatcher) attempt(ctx context.Context, ch channels.Channel, j *job, fence uint64) (*ledger.Record, uint64) {
+	t, begun := ch.Traits(), time.Now()
+	in := d.input(j.Delivery, begun)
+	if v := rules.Judge(d.Book().Guards(), in); v.Action != rules.Pass {
+		if j.old && t.Capped {
+			d.release(ctx, in, j)
+		}
+		return ruled(v, j.attempt-1), fence
+	}
+	if begun.Sub(j.since) > d.Retry.MaxAge {
+		c := cause("too-old", channels.Permanent, nil)
+		return &ledger.Record{State: schemas.Dead, Step: ledger.StepTooOld, Attempt: j.attempt - 1, Cause: &c}, fence
+	}
+	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
+	defer cancel()
+	deadline, _ := ctx.Deadline()
+	if t.Capped {
+		if r := d.reserve(ctx, in, j, deadline); r != nil {
+			return r, fence
+		}
+	}
+	if t.Once {
+		claim := &ledger.Record{
+			Time: begun, State: schemas.Sending, Attempt: j.attempt, Replay: j.replay, Since: j.since, Worker: d.Worker,
+			Due: deadline.Add(settleMargin),
+		}
+		seq, err := d.Ledger.Put(ctx, j.subject, claim, fence)
+		if errors.Is(err, broker.ErrConflict) { // another copy was faster: look what it did
+			j.old = true
+			if _, mine := d.mine(ctx, ch, j); mine {
+				_ = j.msg.NakWithDelay(time.Second)
+			}
+			return nil, 0
+		}
+		if err != nil { // unwritten or in doubt; the copy comes again and the ledger knows
+			d.Log.Warn("claim", zap.String("delivery", j.ID), zap.Error(err))
+			_ = j.msg.NakWithDelay(time.Second)
+			return nil, 0
+		}
+		fence = seq
+	}
+	if j.attempt == 1 {
+		latencySeconds.WithLabelValues(j.Channel, string(j.Priority)).Observe(begun.Sub(j.PlannedAt).Seconds())
+	}
+	called := time.Now()
+	receipt, f := call(ctx, ch, j.Delivery)
+	took := time.Since(called)
+	r := d.outcome(ctx, ch, j, receipt, f)
+	r.Took = took.Milliseconds()
+	if f != nil && !f.Maybe && t.Capped && r.State != schemas.Uncertain {
+		d.release(ctx, in, j)
+	}
+	d.logAttempt(j, r, took)
+	return r, fence
+}
+
+// call is Channel.Send with a panic turned into a failure whose outcome is not known.
+func call(ctx context.Context, ch channels.Channel, dl *schemas.Delivery) (r channels.Receipt, f *channels.Failure) {
+	defer func() {
+		if p := recover(); p != nil {
+			f = &channels.Failure{
+				Kind: ch.Traits().Kind, Provider: ch.Traits().Provider, Code: "dispatcher:internal", Class: channels.Temporary,
+				Maybe: true, Line: channels.Line(fmt.Sprint("panic: ", p)),
+			}
+		}
+	}()
+	r, err := ch.Send(ctx, dl)
+	if err != nil {
+		return r, channels.Explain(err)
+	}
+	return r, nil
+}
+
+// outcome makes the record of an attempt.
+func (d *Dispatcher) outcome(ctx context.Context, ch channels.Channel, j *job, receipt channels.Receipt, f *channels.Failure) *ledger.Record {
+	t, now := ch.Traits(), time.Now()
+	a := Attempt{
+		Number: j.attempt, Since: j.since, Now: now, Expires: j.Expires, Once: t.Once,
+		Stopped: f != nil && errors.Is(context.Cause(ctx), errShutdown),
+	}
+	r := &ledger.Record{Attempt: j.attempt, Receipt: receipt.ID, Reply: receipt.Reply}
+	class := channels.Class("")
+	if f != nil {
+		class = d.Explain(f).Class
+		if f.Maybe && t.Once {
+			class = channels.Unknown
+		}
+		r.Cause = &schemas.Cause{Kind: f.Kind, Provider: f.Provider, Code: f.Code, Class: string(class), Line: f.Line}
+	}
+	o := d.Retry.Decide(a, f, class)
+	r.State, r.Step, r.Due = o.State, o.Step, o.At
+	if !o.Used {
+		r.Attempt--
+	}
+	if r.State == schemas.Uncertain {
+		r.Lookup, r.Due = 1, d.firstLookup(ch, now)
+	}
+	return r
+}
+
+func (d *Dispatcher) logAttempt(j *job, r *ledger.Record, took time.Duration) {
+	class := "ok"
+	if r.Cause != nil {
+		class = r.Cause.Class
+	}
+	attemptsTotal.WithLabelValues(j.Channel, class).Inc()
+	attemptSeconds.WithLabelValues(j.Channel).Observe(took.Seconds())
+	fields := []zap.Field{
+		zap.String("delivery", j.ID), zap.String("event", j.Event.ID), zap.String("tenant", j.Tenant), zap.String("channel", j.Channel),
+		zap.String("to", j.To.Masked(string(d.address(j.Channel)))), zap.Int("attempt", j.attempt), zap.String("state", string(r.State)),
+		zap.String("class", class), zap.Duration("took", took.Round(10*time.Microsecond)),
+	}
+	if r.Cause != nil {
+		fields = append(fields, zap.String("code", r.Cause.Code), zap.String("line", r.Cause.Line))
+	}
+	if r.Receipt != "" {
+		fields = append(fields, zap.String("receipt", r.Receipt))
+	}
+	if !r.Due.IsZero() {
+		fields = append(fields, zap.Time("due", r.Due))
+	}
+	d.Log.Info("attempt", fields...)
+}
+
+// reserve asks the rules with state; nil means go ahead.
+func (d *Dispatcher) reserve(ctx context.Context, in rules.Input, j *job, until time.Time) *ledger.Record {
+	for _, rs := range d.Book().Reservers() {
+		v, err := rs.Reserve(ctx, in, j.holder(), until)
+		if err != nil { // cannot tell: fail closed
+			c := cause("cap-unavailable", channels.Temporary, err)
+			return &ledger.Record{
+				State: schemas.Held, Step: ledger.StepThrottled, Attempt: j.attempt - 1,
+				Due: time.Now().Add(d.Retry.Delay(1)), Cause: &c,
+			}
+		}
+		if v.Action != rules.Pass {
+			r := ruled(v, j.attempt-1)
+			if r.State == schemas.Held {
+				r.Step = ledger.StepCap
+			}
+			if r.Step == ledger.StepDiverted && !hasAlternative(j.Delivery, schemas.WhenOverCap) {
+				r.State, r.Step = schemas.Dead, ""
+			}
+			return r
+		}
+	}
+	return nil
+}
+
+func hasAlternative(dl *schemas.Delivery, when string) bool {
+	for _, a := range dl.Else {
+		if a.When == when {
+			return true
+		}
+	}
+	return false
+}
+
+// release gives places back after a message that was surely not sent. A place that cannot be given
+// back is lost until its window ends: fewer messages than allowed, never more.
+func (d *Dispatcher) release(ctx context.Context, in rules.Input, j *job) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	for _, rs := range d.Book().Reservers() {
+		if err := rs.Release(ctx, in, j.holder()); err != nil {
+			d.Log.Warn("a place in the daily cap could not be given back", zap.String("delivery", j.ID), zap.Error(err))
+		}
+	}
+}
+
+// reconcile asks the third party what became of a message that it never answered for.
+func (d *Dispatcher) reconcile(ctx context.Context, ch channels.Channel, j *job) *ledger.Record {
+	t := ch.Traits()
+	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
+	defer cancel()
+	a := Attempt{Number: j.attempt, Since: j.since, Expires: j.Expires, Once: t.Once}
+	var (
+		l   channels.Lookup
+		err = errors.New("this channel cannot be asked")
+	)
+	if rc, ok := ch.(channels.Reconciler); ok {
+		l, err = rc.Lookup(ctx, j.Delivery, j.since)
+	}
+	a.Now = time.Now()
+	o := d.Retry.Reconciled(a, j.lookup, l, err)
+	r := &ledger.Record{State: o.State, Step: o.Step, Due: o.At, Attempt: j.attempt, Receipt: l.Receipt.ID, Reply: l.Receipt.Reply}
+	switch {
+	case o.State == schemas.Uncertain:
+		r.Lookup = j.lookup
+		if o.Used {
+			r.Lookup++
+		}
+		c := cause("outcome-unknown", channels.Unknown, err)
+		r.Cause = &c
+	case o.State == schemas.Dead:
+		c := cause("outcome-unknown", channels.Unknown, err)
+		r.Cause = &c
+	case l.Failure != nil:
+		r.Cause = &schemas.Cause{
+			Kind: l.Failure.Kind, Provider: l.Failure.Provider, Code: l.Failure.Code, Class: string(d.Explain(l.Failure).Class), Line: l.Failure.Line,
+		}
+	}
+	if o.Step == ledger.StepNoTake && o.State != schemas.Held && t.Capped {
+		d.release(ctx, d.input(j.Delivery, a.Now), j)
+	}
+	d.Log.Info("asked", zap.String("delivery", j.ID), zap.String("channel", j.Channel), zap.Int("question", j.lookup),
+		zap.Bool("found", l.Found), zap.String("state", string(r.State)), zap.Error(err))
+	return r
+}
+
+// buryBytes keeps a message of DELIVERIES that is no delivery.
+func (d *Dispatcher) buryBytes(msg jetstream.Msg, why error) {
+	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
+	defer cancel()
+	meta, err := msg.Metadata()
+	if err == nil {
+		err = d.Dead.Put(ctx, &schemas.DeadLetter{
+			ID: fmt.Sprintf("delivery-%d", meta.Sequence.Stream), Time: time.Now(), Tenant: token(msg.Subject(), 4), Channel: "unreadable",
+			State: schemas.Dead, Cause: cause("invalid", channels.Permanent, why), Event: msg.Data(),
+		})
+	}
+	if err == nil {
+		err = msg.Ack()
+	}
+	if err != nil {
+		d.Log.Warn("bury", zap.Error(err))
+	}
+}
