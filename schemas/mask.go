@@ -2,32 +2,48 @@ package schemas
 
 import (
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
-// MaskNumber hides the middle of a phone number as Chinese operators do: 138****8000, and the
-// country code stays: +86138****8000 → 138****8000. Anything else keeps two characters at each end.
+// MaskNumber hides the middle of a phone number. A mainland mobile number is shown as Chinese
+// operators do, without its country code: +8613800138000 → 138****8000. Of anything else at most
+// half of the digits and letters stay, +85291234567 → +852****67, and of fewer than 7 none.
 func MaskNumber(s string) string {
 	s = strings.TrimSpace(s)
-	s = strings.TrimPrefix(s, "+86")
-	if utf8.RuneCountInString(s) < 7 {
-		return strings.Repeat("*", utf8.RuneCountInString(s))
+	var kept []rune
+	for _, r := range s {
+		if unicode.IsLetter(r) || unicode.IsNumber(r) {
+			kept = append(kept, r)
+		}
 	}
-	r := []rune(s)
-	head, tail := 3, 4
-	if len(r) < 10 {
-		head, tail = 2, 2
+	n := len(kept)
+	if n < 7 {
+		return strings.Repeat("*", n)
 	}
-	return string(r[:head]) + "****" + string(r[len(r)-tail:])
+	bare := strings.TrimPrefix(strings.TrimPrefix(string(kept), "00"), "86")
+	if mainland(bare) {
+		return bare[:3] + "****" + bare[7:]
+	}
+	head, tail := min((n+1)/4, 4), min(n/4, 4)
+	plus := ""
+	if s[0] == '+' {
+		plus = "+"
+	}
+	return plus + string(kept[:head]) + "****" + string(kept[n-tail:])
 }
 
-// MaskEmail keeps the first character and the domain: w***@example.com.
+// MaskEmail keeps the first character and the domain, w***@example.com; of a local part of one
+// character nothing stays.
 func MaskEmail(s string) string {
 	at := strings.LastIndexByte(s, '@')
 	if at <= 0 {
 		return "***"
 	}
 	_, n := utf8.DecodeRuneInString(s)
+	if n >= at {
+		n = 0
+	}
 	return s[:n] + "***" + s[at:]
 }
 

@@ -1,0 +1,155 @@
+package schemas
+
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+const (
+	maxName         = 128 // template, route, template code
+	maxAlternatives = 8
+	maxHits         = 1000
+	maxLine         = 1024
+)
+
+// Check brings the recipient's addresses to their normal form and returns every problem that it
+// finds; none means that the delivery can be sent. The decoders call it.
+func (d *Delivery) Check() []Problem {
+	c := &checker{}
+	d.check(c, "")
+	return c.problems
+}
+
+func (d *Delivery) check(c *checker, base string) {
+	c.base = base
+	switch {
+	case d.ID == "":
+		c.fail(missing("id"), "id")
+	case !isDeliveryID(d.ID):
+		c.fail(idForm, "id")
+	}
+	c.tenant(d.Tenant)
+	c.category(d.Category)
+	switch {
+	case d.Priority == "":
+		c.fail(missing("priority"), "priority")
+	case !slices.Contains(Priorities, d.Priority):
+		c.fail(notOneOf(Priorities), "priority")
+	}
+	switch {
+	case d.Channel == "":
+		c.fail(missing("channel"), "channel")
+	case !isChannel(d.Channel):
+		c.fail(channelForm, "channel")
+	}
+	d.To.check(c, "to")
+	c.test("route", line(d.Route, maxName))
+	if d.PlannedAt.IsZero() {
+		c.fail(noTime, "planned_at")
+	}
+	c.test("traceparent", line(d.TraceParent, 255))
+
+	c.base = base + "/event"
+	c.needLine("id", d.Event.ID, maxID)
+	switch n := utf8.RuneCountInString(d.Event.Source); {
+	case n == 0:
+		c.fail(missing("source"), "source")
+	case n > maxSource:
+		c.fail(tooLong(maxSource, n), "source")
+	}
+	c.eventType(d.Event.Type)
+
+	c.base = base + "/message"
+	m := &d.Message
+	c.test("template", line(m.Template, maxName))
+	c.test("subject", line(m.Subject, 1000))
+	c.test("code", line(m.Code, maxName))
+	c.test("signature", line(m.Signature, 64))
+	if strings.IndexByte(m.Text, 0) >= 0 {
+		c.fail(nulForm, "text")
+	}
+	if strings.IndexByte(m.HTML, 0) >= 0 {
+		c.fail(nulForm, "html")
+	}
+
+	if c.base = base; len(d.Else) > maxAlternatives {
+		c.fail(tooMany(maxAlternatives, len(d.Else)), "else")
+		return
+	}
+	for i := range d.Else {
+		a := &d.Else[i]
+		if c.base = base; a.When != WhenFailed && a.When != WhenOverCap {
+			c.fail(notOneOf([]string{WhenFailed, WhenOverCap}), "else", i, "when")
+		}
+		a.Delivery.check(c, pointer(base, "else", i, "delivery"))
+	}
+}
+
+// causeClasses are the classes of channels.Class, as stored.
+var causeClasses = []string{"temporary", "throttled", "auth", "config", "content", "recipient", "permanent", "uncertain"}
+
+// Check returns every problem that it finds; none means that the dead letter can be shown and
+// replayed. The decoders call it.
+func (l *DeadLetter) Check() []Problem {
+	c := &checker{}
+	c.needLine("id", l.ID, 128)
+	if l.Time.IsZero() {
+		c.fail(noTime, "time")
+	}
+	c.tenant(l.Tenant)
+	switch {
+	case l.Channel == "":
+		c.fail(missing("channel"), "channel")
+	case l.Channel != "-" && !isChannel(l.Channel):
+		c.fail(channelForm, "channel")
+	}
+	if l.State != Dead {
+		c.fail(notOneOf([]State{Dead}), "state")
+	}
+	c.count("attempts", l.Attempts)
+	c.count("replay", l.Replay)
+	if l.Fence > maxExact {
+		c.fail(numberRange, "fence")
+	}
+	if l.Delivery == nil && len(l.Event) == 0 {
+		c.fail(wrong("content", "须包含 delivery 或 event", "needs a delivery or an event"))
+	}
+	l.Cause.check(c)
+	if l.Delivery != nil {
+		l.Delivery.check(c, "/delivery")
+	}
+	return c.problems
+}
+
+func (k *Cause) check(c *checker) {
+	c.base = "/cause"
+	c.test("kind", line(k.Kind, 64))
+	c.test("provider", line(k.Provider, 64))
+	c.needLine("code", k.Code, 255)
+	if !slices.Contains(causeClasses, k.Class) {
+		c.fail(notOneOf(causeClasses), "class")
+	}
+	c.test("line", line(k.Line, maxLine))
+	if len(k.Hits) > maxHits {
+		c.fail(tooMany(maxHits, len(k.Hits)), "hits")
+		return
+	}
+	for i, h := range k.Hits {
+		c.base = pointer("/cause/hits", i)
+		c.needLine("rule", h.Rule, 64)
+		c.test("action", line(h.Action, 64))
+		c.test("field", line(h.Field, 255))
+		c.count("start", h.Start)
+		c.count("end", h.End)
+	}
+}
+
+func (c *checker) count(name string, n int) {
+	switch {
+	case n < 0:
+		c.fail(belowZero, name)
+	case n > maxExact:
+		c.fail(numberRange, name)
+	}
+}
