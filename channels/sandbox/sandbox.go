@@ -1,0 +1,105 @@
+// Package sandbox holds stand-ins for the third parties, on loopback, for `yizhan dev` and for
+// tests: a mail server, Aliyun's SMS interface and a receiver of webhooks. They check what the real
+// ones check, fail on request, and show what they took in an [Inbox].
+package sandbox
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+)
+
+// Config says where the stand-ins listen; each address must be a loopback address, and "" is a
+// free port of 127.0.0.1.
+type Config struct {
+	SMTPAddr, SMSAddr, WebhookAddr string
+	// SMTPTLS is "implicit", "starttls" or "none"; "" is none.
+	SMTPTLS string
+}
+
+// Sandbox is one of each stand-in, with credentials made for this run.
+type Sandbox struct {
+	SMTP    *SMTP
+	SMS     *SMS
+	Webhook *Webhook
+
+	inbox       Inbox
+	credentials Credentials
+}
+
+// Credentials are what the stand-ins accept. They open nothing else.
+type Credentials struct {
+	Username, Password           string // SMTP
+	AccessKeyID, AccessKeySecret string // SMS
+	WebhookSecret                string // whsec_ and base64
+}
+
+// Start starts all stand-ins. After an error none of them runs.
+func Start(cfg Config) (*Sandbox, error) {
+	s := &Sandbox{credentials: Credentials{
+		Username: "yizhan", Password: rand.Text(),
+		AccessKeyID: "LTAI5t" + rand.Text()[:18], AccessKeySecret: rand.Text(),
+		WebhookSecret: newSecret(),
+	}}
+	var err error
+	if s.SMTP, err = StartSMTP(SMTPConfig{
+		Addr: cfg.SMTPAddr, TLS: cfg.SMTPTLS, Username: s.credentials.Username, Password: s.credentials.Password,
+	}, s.inbox.Add); err != nil {
+		return nil, err
+	}
+	if s.SMS, err = StartSMS(SMSConfig{
+		Addr: cfg.SMSAddr, AccessKeyID: s.credentials.AccessKeyID, AccessKeySecret: s.credentials.AccessKeySecret,
+	}, s.inbox.Add); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	if s.Webhook, err = StartWebhook(WebhookConfig{Addr: cfg.WebhookAddr, Secret: s.credentials.WebhookSecret}, s.inbox.Add); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// newSecret is a secret of 32 random bytes as Standard Webhooks writes it.
+func newSecret() string {
+	b := make([]byte, 32)
+	rand.Read(b) // never fails
+	return "whsec_" + base64.StdEncoding.EncodeToString(b)
+}
+
+// Inbox is what the stand-ins took.
+func (s *Sandbox) Inbox() *Inbox { return &s.inbox }
+
+// Credentials are what the stand-ins accept.
+func (s *Sandbox) Credentials() Credentials { return s.credentials }
+
+// SMTPAddr is where the mail server listens.
+func (s *Sandbox) SMTPAddr() net.Addr { return s.SMTP.Addr() }
+
+// SMSEndpoint is the URL to set as the SMS channel's endpoint.
+func (s *Sandbox) SMSEndpoint() string { return s.SMS.URL() }
+
+// WebhookURL is the URL of the receiver's path, such as "ok" or "flaky"; see [Webhook].
+func (s *Sandbox) WebhookURL(path string) string {
+	return s.Webhook.URL() + "/hook/" + url.PathEscape(strings.TrimPrefix(path, "/"))
+}
+
+// Close ends all stand-ins.
+func (s *Sandbox) Close() error {
+	var errs []error
+	if s.Webhook != nil {
+		errs = append(errs, s.Webhook.Close())
+	}
+	if s.SMS != nil {
+		errs = append(errs, s.SMS.Close())
+	}
+	if s.SMTP != nil {
+		errs = append(errs, s.SMTP.Close())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("sandbox: close: %w", err)
+	}
+	return nil
+}

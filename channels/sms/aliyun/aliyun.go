@@ -1,0 +1,244 @@
+// Package aliyun sends SMS through Alibaba Cloud's Dysmsapi (version 2017-05-25).
+//
+// A message is accepted only when the answer's Code is "OK" and names a BizId; HTTP 200 alone says
+// nothing. The API is not idempotent (help.aliyun.com/document_detail/55284.html), so a call whose
+// answer is missing ends as [channels.Unknown], and [Channel.Lookup] asks QuerySendDetails by
+// number, day and OutId whether it was taken.
+package aliyun
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/aliyun/alibaba-cloud-sdk-go/services/dysmsapi"
+
+	"github.com/yizhan-dev/yizhan/channels"
+	"github.com/yizhan-dev/yizhan/channels/sms"
+	"github.com/yizhan-dev/yizhan/schemas"
+)
+
+const (
+	kind     = "sms"
+	provider = "aliyun"
+
+	// defaultHost is the global endpoint (help.aliyun.com/document_detail/102364.html).
+	defaultHost    = "dysmsapi.aliyuncs.com"
+	defaultRegion  = "cn-hangzhou"
+	defaultSlots   = 16
+	defaultTimeout = 10 * time.Second
+)
+
+// Config is a channel's section of yizhan.yaml.
+type Config struct {
+	channels.Common `yaml:",inline"`
+
+	Provider string `yaml:"provider"` // "aliyun"; read by sms.New
+	// Signature is the default SMS signature, without brackets; a template may name another.
+	Signature string `yaml:"signature"`
+	// The AccessKey pair, each from a file or an environment variable.
+	AccessKeyIDFile     string `yaml:"access_key_id_file,omitempty"`
+	AccessKeyIDEnv      string `yaml:"access_key_id_env,omitempty"`
+	AccessKeySecretFile string `yaml:"access_key_secret_file,omitempty"`
+	AccessKeySecretEnv  string `yaml:"access_key_secret_env,omitempty"`
+	// Endpoint is a host, or a URL; "" is dysmsapi.aliyuncs.com. Always https, but for a loopback address.
+	Endpoint string `yaml:"endpoint,omitempty"`
+	Region   string `yaml:"region,omitempty"` // "" is cn-hangzhou
+}
+
+// Channel sends through one Aliyun account. Safe for concurrent use.
+type Channel struct {
+	traits    channels.Traits
+	transport *http.Transport
+	clients   chan *client // the idle ones
+	now       func() time.Time
+}
+
+var (
+	_ channels.Factory    = New
+	_ channels.Reconciler = (*Channel)(nil)
+)
+
+// New opens the channel; it makes no call. The error is a [schemas.Invalid] where a setting cannot
+// be used, and never contains a secret.
+func New(env channels.Env, decode func(into any) error) (channels.Channel, error) {
+	cfg := Config{Region: defaultRegion}
+	if err := decode(&cfg); err != nil {
+		return nil, err
+	}
+	if cfg.Slots == 0 {
+		cfg.Slots = defaultSlots
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = defaultTimeout
+	}
+	switch {
+	case cfg.Slots < 0 || cfg.Slots > 1024:
+		return nil, channels.BadSetting("slots", "并发数须在 1 到 1024 之间", "slots must be between 1 and 1024")
+	case cfg.Timeout < time.Second:
+		return nil, channels.BadSetting("timeout", "超时时间不得小于 1 秒", "the timeout must be at least 1s")
+	case cfg.Signature == "":
+		return nil, channels.BadSetting("signature", "请填写短信签名(不含【】)", "give the SMS signature, without brackets")
+	case strings.ContainsAny(cfg.Signature, "【】[]"):
+		return nil, channels.BadSetting("signature", "短信签名不要带【】,平台会自动添加", "give the SMS signature without brackets: the platform adds them")
+	}
+	id, err := secret(env, "access_key_id", cfg.AccessKeyIDFile, cfg.AccessKeyIDEnv)
+	if err != nil {
+		return nil, err
+	}
+	key, err := secret(env, "access_key_secret", cfg.AccessKeySecretFile, cfg.AccessKeySecretEnv)
+	if err != nil {
+		return nil, err
+	}
+	scheme, host, err := endpoint(cfg.Endpoint)
+	if err != nil {
+		return nil, err
+	}
+
+	// Every slot of every priority may call at once.
+	n := cfg.Slots * len(schemas.Priorities)
+	c := &Channel{
+		traits: channels.Traits{
+			Kind: kind, Provider: provider, Address: channels.Phone,
+			Once: true, Capped: true, Signature: cfg.Signature,
+			Slots: cfg.Slots, Timeout: cfg.Timeout,
+		},
+		transport: newTransport(n),
+		clients:   make(chan *client, n),
+		now:       time.Now,
+	}
+	for range n {
+		cl, err := newClient(c.transport, scheme, host, cfg.Region, id, key)
+		if err != nil {
+			return nil, err
+		}
+		c.clients <- cl
+	}
+	return c, nil
+}
+
+func secret(env channels.Env, name, file, variable string) (string, error) {
+	s, err := env.Secret(file, variable)
+	if err != nil {
+		return "", channels.BadSetting(name+"_file", "无法读取密钥:"+err.Error(), err.Error())
+	}
+	if s = strings.TrimSpace(s); s == "" {
+		return "", channels.BadSetting(name+"_file",
+			"请通过 "+name+"_file 或 "+name+"_env 提供密钥,且内容不能为空",
+			"give "+name+"_file or "+name+"_env; the secret must not be empty")
+	}
+	return s, nil
+}
+
+// endpoint splits the setting into what the SDK wants. The request's query holds number and
+// variables, so it goes in clear over loopback only.
+func endpoint(s string) (scheme, host string, err error) {
+	if s == "" {
+		return "https", defaultHost, nil
+	}
+	if !strings.Contains(s, "://") {
+		s = "https://" + s
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+		return "", "", channels.BadSetting("endpoint",
+			"接入点应为域名或 https://域名,不含路径和账号", "the endpoint must be a host or https://host, without path or user")
+	}
+	if u.Scheme == "http" && loopback(u.Hostname()) || u.Scheme == "https" {
+		return u.Scheme, u.Host, nil
+	}
+	return "", "", channels.BadSetting("endpoint",
+		"接入点必须使用 https(仅本机回环地址可用 http)", "the endpoint must use https (http is for loopback addresses only)")
+}
+
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// Traits says what the dispatcher must know of the channel.
+func (c *Channel) Traits() channels.Traits { return c.traits }
+
+// Close ends the idle connections.
+func (c *Channel) Close() error {
+	c.transport.CloseIdleConnections()
+	return nil
+}
+
+// Send calls SendSms once (help.aliyun.com/document_detail/419273.html). Every error is a *channels.Failure.
+func (c *Channel) Send(ctx context.Context, d *schemas.Delivery) (channels.Receipt, error) {
+	req := dysmsapi.CreateSendSmsRequest()
+	req.PhoneNumbers = sms.Number(d.To.Phone)
+	req.SignName = d.Message.Signature
+	if req.SignName == "" {
+		req.SignName = c.traits.Signature
+	}
+	req.TemplateCode = d.Message.Code
+	req.OutId = d.ID // echoed by receipts and QuerySendDetails; shorter than 256 characters
+	if len(d.Message.Params) > 0 {
+		b, err := json.Marshal(d.Message.Params)
+		if err != nil {
+			return channels.Receipt{}, ours("dispatcher:bad-params", channels.Content, "")
+		}
+		req.TemplateParam = string(b)
+	}
+	switch {
+	case req.PhoneNumbers == "":
+		return channels.Receipt{}, ours("dispatcher:no-number", channels.BadTarget, "")
+	case req.TemplateCode == "":
+		return channels.Receipt{}, ours("dispatcher:no-template-code", channels.Content, "")
+	case sms.Length(req.SignName, d.Message.Text) > sms.MaxLength:
+		return channels.Receipt{}, ours("dispatcher:text-too-long", channels.Content, "")
+	}
+
+	ctx, cancel := context.WithTimeout(ctx, c.traits.Timeout)
+	defer cancel()
+	cl, err := c.take(ctx)
+	if err != nil {
+		return channels.Receipt{}, channels.FromNet(kind, provider, err, false)
+	}
+	defer func() { c.clients <- cl }()
+	resp, err := call(ctx, cl, func(s *dysmsapi.Client) (*dysmsapi.SendSmsResponse, error) { return s.SendSms(req) })
+	var a answer
+	if resp != nil {
+		a = answer{code: resp.Code, message: resp.Message, id: resp.BizId}
+	}
+	if f := c.read(cl.wire, a, err); f != nil {
+		f.Line = hideParams(f.Line, d.Message.Params)
+		return channels.Receipt{}, f
+	}
+	return channels.Receipt{ID: resp.BizId, Reply: channels.Line(resp.Message)}, nil
+}
+
+// take waits for an idle client, within ctx.
+func (c *Channel) take(ctx context.Context) (*client, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	select {
+	case cl := <-c.clients:
+		return cl, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// hideParams takes the variables' values out of words that may repeat them. Very short values are
+// left: they tell nothing and occur in any sentence.
+func hideParams(line string, params map[string]string) string {
+	for _, v := range params {
+		if len([]rune(v)) > 3 {
+			line = strings.ReplaceAll(line, v, "***")
+		}
+	}
+	return line
+}
+
+// ours is a failure found before any call.
+func ours(code string, class channels.Class, line string) *channels.Failure {
+	return &channels.Failure{Kind: kind, Provider: "dispatcher", Code: code, Class: class, Line: line}
+}
