@@ -1,0 +1,102 @@
+package explain_test
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/yizhan-dev/yizhan/channels"
+	"github.com/yizhan-dev/yizhan/channels/explain"
+	"github.com/yizhan-dev/yizhan/schemas"
+)
+
+const header = "channel,provider,code_or_pattern,class,cause_en,remedy_en,cause_zh,remedy_zh,source\n"
+
+func TestUserRowsWin(t *testing.T) {
+	table, err := explain.Load(strings.NewReader("\ufeff" + header +
+		"sms,aliyun,isv.AMOUNT_NOT_ENOUGH,temporary,Finance tops up on Mondays,Wait,财务每周一充值,请等待,us\n" + // replaces ours
+		"sms,aliyun,Throttling.User,content,Ours matches by expression,-,测试,测试,\n" + // an exact code before our re:^Throttling
+		"sms,aliyun,isv.NEW,recipient,New,-,新增,新增,us\n" +
+		"sms,acme,E42,auth,Another provider,-,其他服务商,测试,us\n" +
+		"email,qq,re:frequency limited,temporary,Shadow,-,测试,测试,us\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		f     channels.Failure
+		class channels.Class
+		cause string
+	}{
+		{channels.Failure{Kind: "sms", Provider: "aliyun", Code: "isv.AMOUNT_NOT_ENOUGH"}, channels.Temporary, "Finance tops up on Mondays"},
+		{channels.Failure{Kind: "sms", Provider: "aliyun", Code: "Throttling.User"}, channels.Content, "Ours matches by expression"},
+		{channels.Failure{Kind: "sms", Provider: "aliyun", Code: "isv.new"}, channels.BadTarget, "New"},
+		{channels.Failure{Kind: "sms", Provider: "acme", Code: "E42"}, channels.Auth, "Another provider"},
+		{channels.Failure{Kind: "email", Provider: "qq", Code: "550", Line: "550 Sender frequency limited"}, channels.Temporary, "Shadow"},
+		{channels.Failure{Kind: "email", Provider: "qq", Code: "550", Line: "550 Mailbox not found"}, channels.BadTarget, "The QQ/Exmail address does not exist"},
+		{channels.Failure{Kind: "sms", Provider: "aliyun", Code: "Throttling.Api"}, channels.Throttled, "The API call rate of this account or user is above the gateway's limit"},
+	} {
+		if d := table.Explain(&tt.f); d.Class != tt.class || d.Cause.En != tt.cause || !d.Known {
+			t.Errorf("%s: got %s %q, want %s %q", tt.f.Code, d.Class, d.Cause.En, tt.class, tt.cause)
+		}
+	}
+
+	rows := table.Rows()
+	if r := rows[0]; r.ID != "sms/aliyun/isv.AMOUNT_NOT_ENOUGH" || !r.User {
+		t.Errorf("first row %+v, want the user's", r)
+	}
+	if got, want := len(rows), len(explain.Default().Rows())+4; got != want {
+		t.Errorf("%d rows, want %d: four new ones, one in place of ours", got, want)
+	}
+	rows[0].Cause.En = "changed"
+	if table.Rows()[0].Cause.En == "changed" {
+		t.Error("a caller can change the table through Rows")
+	}
+	if d := explain.Default().Explain(&channels.Failure{Kind: "sms", Provider: "aliyun", Code: "isv.NEW"}); d.Known {
+		t.Error("a user's rows are in the default table")
+	}
+}
+
+func TestLoadRefusesBadRows(t *testing.T) {
+	const good = "sms,acme,E1,auth,a,b,甲,乙,us\n"
+	tests := []struct{ name, csv, want string }{
+		{"empty", "", "line 1: the file is empty, the header is missing"},
+		{"header", "channel,provider\n", "line 1: the header must be channel,provider,code_or_pattern"},
+		{"columns", header + good + "sms,acme\n", "line 3: want 9 columns, found 2"},
+		{"channel", header + "fax,acme,E1,auth,a,b,甲,乙,us\n", `line 2: unknown channel "fax"`},
+		{"class", header + "sms,acme,E1,fatal,a,b,甲,乙,us\n", `line 2: unknown class "fatal"`},
+		{"pattern", header + good + "sms,acme,re:(,auth,a,b,甲,乙,us\n", "line 3: the expression is not valid"},
+		{"missing text", header + "sms,acme,E1,auth,a,b,甲,,us\n", "line 2: remedy_zh is missing"},
+		{"spaces", header + "sms,acme,E1 ,auth,a,b,甲,乙,us\n", "line 2: spaces around code_or_pattern"},
+		{"upper case", header + "sms,Acme,E1,auth,a,b,甲,乙,us\n", "line 2: provider must be in lower case"},
+		{"duplicate", header + good + good, "line 3: the same row as line 2"},
+		{"quote", header + good + "sms,acme,\"E1,auth\n", "line 3: not valid CSV"},
+		{"line counts the lines of a quoted field", header + "sms,acme,E1,auth,\"a\nb\",b,甲,乙,us\nfax,x,E,auth,a,b,甲,乙,us\n", "line 4: unknown channel"},
+		{"too large", header + strings.Repeat(good, 4<<20/len(good)+1), "line 1: the file is larger than 4 MiB"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := explain.Load(strings.NewReader(tt.csv))
+			invalid, ok := errors.AsType[*schemas.Invalid](err)
+			if !ok {
+				t.Fatalf("error %v, want a *schemas.Invalid", err)
+			}
+			p := invalid.Problems[0]
+			if !strings.HasPrefix(p.En, tt.want) || !strings.HasPrefix(p.Zh, "第") || p.Keyword == "" {
+				t.Errorf("got %+v, want %q and the same in Chinese", p, tt.want)
+			}
+		})
+	}
+	t.Run("every bad row is reported", func(t *testing.T) {
+		_, err := explain.Load(strings.NewReader(header + "fax,a,b,auth,a,b,甲,乙,\n" + good + "sms,a,b,no,a,b,甲,乙,\n"))
+		if invalid, ok := errors.AsType[*schemas.Invalid](err); !ok || len(invalid.Problems) != 2 {
+			t.Errorf("got %v, want two problems", err)
+		}
+	})
+	t.Run("a reader that fails", func(t *testing.T) {
+		if _, err := explain.Load(iotest.ErrReader(io.ErrClosedPipe)); !errors.Is(err, io.ErrClosedPipe) {
+			t.Errorf("got %v, want it to wrap the reader's error", err)
+		}
+	})
+}
