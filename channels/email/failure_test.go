@@ -143,9 +143,9 @@ func TestConnectionErrors(t *testing.T) {
 
 func TestQueueID(t *testing.T) {
 	for reply, want := range map[string]string{
-		"2.0.0 Ok: queued as 4F2A1C0D": "4F2A1C0D",
-		"Mail OK queued as smtp10,DsCowAD3abc--.1234S2 1700000000": "smtp10,DsCowAD3abc--.1234S2",
-		"OK id=1rABCD-0001xy-2Z":                                   "1rABCD-0001xy-2Z",
+		"2.0.0 Ok: queued as 4F2A1C0D":                                         "4F2A1C0D",
+		"Mail OK queued as smtp10,DsCowAD3abc--.1234S2 1700000000":             "smtp10,DsCowAD3abc--.1234S2",
+		"OK id=1rABCD-0001xy-2Z":                                               "1rABCD-0001xy-2Z",
 		"2.6.0 <a@b> [InternalId=4711, Hostname=HK2] Queued mail for delivery": "4711",
 		"2.0.0 OK  1700000000 a1-20020a17090a.12 - gsmtp":                      "a1-20020a17090a.12",
 		"2.0.0 thank you": "",

@@ -19,7 +19,7 @@ import (
 // receiver that sees it twice can tell by the Message-ID.
 func (s *settings) build(d *schemas.Delivery, now time.Time) (*mail.Msg, *netmail.Address, error) {
 	for _, v := range []string{d.To.Name, d.To.Email, d.Message.Subject} {
-		if strings.ContainsFunc(v, unicode.IsControl) {
+		if strings.ContainsFunc(v, forbidden) {
 			return nil, nil, errLineBreak
 		}
 	}
@@ -48,14 +48,22 @@ func (s *settings) build(d *schemas.Delivery, now time.Time) (*mail.Msg, *netmai
 	msg.SetGenHeader("X-Auto-Response-Suppress", "All")
 
 	if d.Message.Text != "" {
-		msg.SetBodyString(mail.TypeTextPlain, d.Message.Text)
+		msg.SetBodyString(mail.TypeTextPlain, crlf(d.Message.Text))
 		if d.Message.HTML != "" {
-			msg.AddAlternativeString(mail.TypeTextHTML, d.Message.HTML)
+			msg.AddAlternativeString(mail.TypeTextHTML, crlf(d.Message.HTML))
 		}
 	} else {
-		msg.SetBodyString(mail.TypeTextHTML, d.Message.HTML)
+		msg.SetBodyString(mail.TypeTextHTML, crlf(d.Message.HTML))
 	}
 	return msg, to, nil
+}
+
+// forbidden characters in a header could begin another header, or a command.
+func forbidden(r rune) bool { return unicode.IsControl(r) && r != '\t' }
+
+// crlf gives text the line ends that RFC 2045 section 6.8 wants under base64.
+func crlf(s string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\n", "\r\n")
 }
 
 var (
