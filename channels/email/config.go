@@ -95,11 +95,11 @@ func (c Config) settle(env channels.Env) (*settings, error) {
 	}
 	s := &settings{Config: c, addr: net.JoinHostPort(c.Host, strconv.Itoa(c.Port)), provider: provider(c.Host)}
 	var err error
-	if s.from, err = parseAddress(c.From); err != nil {
+	if s.from, err = ownAddress(c.From); err != nil {
 		return nil, fmt.Errorf("from: %w", err)
 	}
 	if c.ReplyTo != "" {
-		if s.replyTo, err = parseAddress(c.ReplyTo); err != nil {
+		if s.replyTo, err = ownAddress(c.ReplyTo); err != nil {
 			return nil, fmt.Errorf("reply_to: %w", err)
 		}
 	}
@@ -121,13 +121,10 @@ func (c Config) check() error {
 	switch {
 	case c.Host == "" || strings.ContainsAny(c.Host, ":/@ \t\r\n") && net.ParseIP(c.Host) == nil:
 		return fmt.Errorf("host %q: want the mail server's name, without scheme or port", c.Host)
-	case c.Port < 1 || c.Port > 65535:
-		if defaultPort[c.TLS] != 0 {
-			return fmt.Errorf("port %d: want 1 to 65535", c.Port)
-		}
-		fallthrough
 	case defaultPort[c.TLS] == 0:
 		return fmt.Errorf("tls %q: want implicit, starttls or none", c.TLS)
+	case c.Port < 1 || c.Port > 65535:
+		return fmt.Errorf("port %d: want 1 to 65535", c.Port)
 	case !slices.Contains([]string{"auto", "plain", "login", "cram-md5"}, c.Auth):
 		return fmt.Errorf("auth %q: want auto, plain, login or cram-md5", c.Auth)
 	case c.Connections < 1 || c.Connections > maxConnections:
@@ -168,6 +165,15 @@ func (c Config) tlsConfig(dir string) (*tls.Config, error) {
 		return nil, fmt.Errorf("ca_file: %s holds no PEM certificate", c.CAFile)
 	}
 	return conf, nil
+}
+
+// ownAddress is an address of ours: it must do at every server, also at one without SMTPUTF8.
+func ownAddress(s string) (*mail.Address, error) {
+	a, err := parseAddress(s)
+	if err == nil && !ascii(a.Address) {
+		return nil, fmt.Errorf("%w: the part before the @ must be ASCII", errAddress)
+	}
+	return a, err
 }
 
 func loopback(host string) bool {

@@ -49,6 +49,7 @@ func TestConfigIsChecked(t *testing.T) {
 		{"{host: smtp.example.com:465, from: a@example.com}", "error: host"},
 		{"{host: a, from: ''}", "error: from is missing"},
 		{"{host: a, from: nobody}", "error: from: not a mail address"},
+		{"{host: a, from: 通知@example.com}", "error: from: not a mail address: the part before the @"},
 		{"{host: a, from: a@example.com, reply_to: b}", "error: reply_to: not a mail address"},
 		{"{host: a, from: a@example.com, tls: opportunistic}", "error: tls"},
 		{"{host: a, from: a@example.com, tls: opportunistic, port: 25}", "error: tls"},

@@ -52,7 +52,7 @@ type farSide struct {
 	mu      sync.Mutex
 	mood    channeltest.Behaviour
 	taken   []string
-	greeted int // EHLOs on connections: logins, near enough
+	entered int // logins
 }
 
 // startFar runs a server until the test ends.
@@ -144,7 +144,7 @@ func (f *farSide) Taken() []string {
 func (f *farSide) logins() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.greeted
+	return f.entered
 }
 
 func (f *farSide) behaviour() channeltest.Behaviour {
@@ -167,7 +167,7 @@ func (s *farSession) Auth(string) (sasl.Server, error) {
 			return &smtp.SMTPError{Code: 535, EnhancedCode: smtp.EnhancedCode{5, 7, 8}, Message: "refused for " + u + " " + p}
 		}
 		s.mu.Lock()
-		s.greeted++
+		s.entered++
 		s.mu.Unlock()
 		s.in = true
 		return nil

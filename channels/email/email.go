@@ -114,7 +114,7 @@ func (c *channel) converse(cn *conn, msg *gomail.Msg, to *mail.Address) (string,
 	if err := cn.UpdateDeadline(c.Timeout); err != nil {
 		return "", &fault{phase: inMail, err: err}
 	}
-	utf8 := !ascii(to.Address) || !ascii(c.from.Address)
+	utf8 := !ascii(to.Address)
 	if utf8 {
 		if offered, _ := cn.Extension("SMTPUTF8"); !offered {
 			return "", &fault{phase: inRcpt, err: errNoSMTPUTF8}

@@ -94,7 +94,7 @@ func (s *settings) explain(ctx context.Context, f *fault) *channels.Failure {
 		if timeout(err) || ctx.Err() != nil {
 			out.Code = "net:timeout-after-data"
 		}
-		out.Maybe, out.Err = true, err
+		out.Maybe, out.Err = true, ours(err)
 		return out
 	case err == errNoSMTPUTF8:
 		return s.failure("553 5.6.7", channels.BadTarget, err.Error())
@@ -110,10 +110,19 @@ func (s *settings) explain(ctx context.Context, f *fault) *channels.Failure {
 	if f.phase > inTLS && out.Code == "net:timeout-connect" {
 		out.Code = "net:timeout-response" // connected it was
 	}
+	out.Err = ours(err)
 	if f.phase == inAuth {
 		out.Err = nil // may repeat a challenge
 	}
 	return out
+}
+
+// ours keeps an error for the chain unless it quotes the server, as that of a malformed reply does.
+func ours(err error) error {
+	if _, ok := errors.AsType[textproto.ProtocolError](err); ok {
+		return nil
+	}
+	return err
 }
 
 // dropped: the far side closed the connection.

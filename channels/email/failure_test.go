@@ -105,6 +105,17 @@ func TestLineIsClean(t *testing.T) {
 	}
 }
 
+// A far side that speaks no SMTP is quoted, masked, in the line only.
+func TestMalformedReply(t *testing.T) {
+	s := &settings{provider: "generic"}
+	for _, p := range []phase{inGreeting, inRcpt, inDot} {
+		f := s.explain(t.Context(), &fault{phase: p, err: textproto.ProtocolError("malformed response: hello wang.fang@example.com")})
+		if f.Err != nil || strings.Contains(f.Error(), "wang.fang") || f.Maybe != (p == inDot) {
+			t.Errorf("phase %d: %v (chain %v, maybe %v)", p, f, f.Err, f.Maybe)
+		}
+	}
+}
+
 func TestConnectionErrors(t *testing.T) {
 	live := t.Context()
 	late, cancel := context.WithTimeout(live, -1)
