@@ -113,6 +113,7 @@ func httpLine(status int, body []byte) string {
 // address). The text of a *url.Error holds the whole URL, credentials included, so only its cause is kept.
 func FromNet(kind, provider string, err error, written bool) *Failure {
 	err = WithoutURL(err)
+	written = written && !unsent(err)
 	code, class := netCode(err, written)
 	if written {
 		class = Unknown

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -96,7 +98,9 @@ func TestFromNet(t *testing.T) {
 			}
 		}
 	}))
-	secure := httptest.NewTLSServer(http.NotFoundHandler())
+	secure := httptest.NewUnstartedServer(http.NotFoundHandler())
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0) // a refused certificate is what is wanted
+	secure.StartTLS()
 	t.Cleanup(func() { close(release); plain.Close(); secure.Close() })
 
 	closed, err := net.Listen("tcp", "127.0.0.1:0")

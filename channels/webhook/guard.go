@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -13,6 +12,8 @@ import (
 	"time"
 
 	"code.dny.dev/ssrf"
+
+	"github.com/yizhan-dev/yizhan/channels"
 )
 
 const (
@@ -74,13 +75,11 @@ func guard(r reach) control {
 
 // newTransport makes a transport that connects where the guard allows and nowhere else. No proxy:
 // through one, the guard would see the proxy's address only.
-func newTransport(check control, roots *x509.CertPool, conns int, answer time.Duration) *http.Transport {
+func newTransport(check control, roots *x509.CertPool, conns int, answer time.Duration) http.RoundTripper {
 	dialer := &net.Dialer{Timeout: connectTimeout, Control: check}
-	return &http.Transport{
-		Proxy: nil,
-		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			return dialer.DialContext(ctx, network, address)
-		},
+	return channels.NewTransport(&http.Transport{
+		Proxy:                  nil,
+		DialContext:            dialer.DialContext,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 		TLSHandshakeTimeout:    connectTimeout,
 		ResponseHeaderTimeout:  answer,
@@ -89,5 +88,5 @@ func newTransport(check control, roots *x509.CertPool, conns int, answer time.Du
 		MaxIdleConnsPerHost:    conns,
 		IdleConnTimeout:        30 * time.Second,
 		DisableCompression:     true, // the bound on an answer is then a bound on memory
-	}
+	})
 }

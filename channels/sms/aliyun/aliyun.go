@@ -9,7 +9,6 @@ package aliyun
 import (
 	"context"
 	"encoding/json"
-	"net/http"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -53,7 +52,7 @@ type Config struct {
 // Channel sends through one Aliyun account. Safe for concurrent use.
 type Channel struct {
 	traits    channels.Traits
-	transport *http.Transport
+	transport channels.Transport
 	clients   chan *client // the idle ones
 	now       func() time.Time
 }

@@ -97,8 +97,8 @@ func call[R any](ctx context.Context, c *client, do func(*dysmsapi.Client) (R, e
 	return do(c.sdk)
 }
 
-func newTransport(conns int) *http.Transport {
-	return &http.Transport{
+func newTransport(conns int) channels.Transport {
+	return channels.NewTransport(&http.Transport{
 		Proxy:               http.ProxyFromEnvironment, // as the SDK does
 		DialContext:         (&net.Dialer{Timeout: connectTimeout}).DialContext,
 		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
@@ -106,5 +106,5 @@ func newTransport(conns int) *http.Transport {
 		MaxConnsPerHost:     conns,
 		MaxIdleConnsPerHost: conns,
 		IdleConnTimeout:     30 * time.Second,
-	}
+	})
 }
