@@ -94,6 +94,10 @@ func TestExplainLine(t *testing.T) {
 		{"", "", "net:refused", channels.Temporary, "Connection refused"},
 		{"", "", "", channels.Temporary, unknown},
 		{"sms", "", "nobody knows", channels.Temporary, unknown + "nobody knows"},
+		{"sms", "", "触发天级流控Permits:10", channels.Throttled, "frequency limit"},
+		{"sms", "", "余额Permits:10", channels.Temporary, unknown + "Permits:10"},
+		{"dispatcher", "", "nobody knows", channels.Temporary, unknown + "nobody knows"},
+		{"email", "", "发送邮件失败。 ---> System.Net.WebException: 无法连接到远程服务器", channels.Temporary, "cannot be reached"},
 		{"sms", "", "13800138000", channels.Permanent, unknown + "138****8000"},
 	}
 	for _, tt := range tests {

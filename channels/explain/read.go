@@ -24,7 +24,7 @@ func (t *Table) read(channel, provider, line string) []query {
 		if word, ok := ruleWords[code]; ok {
 			code = word
 		}
-		return []query{{place: at, code: ownPrefix + code, text: line}}
+		return []query{{place: at, code: ownPrefix + code, raw: line, text: line}}
 	}
 	if condition := conditionIn(line); condition != "" && (at.channel == email || !slices.ContainsFunc(codes, t.knows(at))) {
 		q := query{place: at, code: condition, raw: condition, text: line}
@@ -49,8 +49,9 @@ func (t *Table) read(channel, provider, line string) []query {
 		if !strings.HasPrefix(line, c) {
 			q.text = c + " " + line
 		}
-		// The expressions are for a code and its message; of a word further on only the word counts.
-		if i > 0 && !t.knows(at)(c) {
+		// A code is labelled as one or comes first; any other word must be known to be one.
+		leads := i == 0 && (strings.HasPrefix(line, c) || labelled.MatchString(line))
+		if !leads && !t.knows(at)(c) {
 			continue
 		}
 		qs = append(qs, q)
@@ -145,6 +146,7 @@ var conditions = []struct {
 	{"net:dns-temporary", regexp.MustCompile(`(?i)server misbehaving|temporary failure in name resolution|lookup \S+.*: i/o timeout`)},
 	{"net:dns-nxdomain", regexp.MustCompile(`(?i)no such host|remote name could not be resolved|未能解析此远程名称|不知道这样的主机|UnknownHostException|name or service not known|getaddrinfo failed|nodename nor servname`)},
 	{"net:refused", regexp.MustCompile(`(?i)connection refused|actively refused|积极拒绝`)},
+	{"net:unreachable", regexp.MustCompile(`(?i)no route to host|network is unreachable|unable to connect to the remote server|无法连接到远程服务器`)},
 	{"net:timeout-connect", regexp.MustCompile(`(?i)dial tcp.*(i/o timeout|deadline exceeded)|connect(ion)? timed out|TLS handshake timeout|did not properly respond after a period|一段时间后没有正确答复`)},
 	{"net:tls", regexp.MustCompile(`(?i)\bx509: |\btls: |remote certificate is invalid|远程证书无效|SSLHandshakeException|PKIX path building failed|CERTIFICATE_VERIFY_FAILED`)},
 	{"net:reset", regexp.MustCompile(`(?i)connection reset|forcibly closed|强迫关闭|broken pipe|connectionclosed|unexpected EOF|(^|: )EOF$`)},
