@@ -215,7 +215,7 @@ func (r *Recipient) check(c *checker, at ...any) {
 	}
 	for i, tag := range r.Tags {
 		if tag == "" {
-			fail(missing("tag"), "tags", i)
+			fail(emptyWord, "tags", i)
 		}
 		fail(line(tag, 64), "tags", i)
 	}
@@ -295,7 +295,7 @@ func (c *checker) value(v any, depth int, at ...any) {
 		for name, item := range v {
 			here := append(slices.Clip(at), name)
 			if name == "" {
-				c.fail(missing("name"), here...)
+				c.fail(emptyWord, here...)
 			} else if err := line(name, 64); err != nil {
 				c.fail(err, here...)
 			}

@@ -114,22 +114,25 @@ func undecodable(err error) Problem {
 	return p
 }
 
-// generic is the document as plain values. Numbers are clamped to float64: a schema validator that
-// takes 1e999999999 at its word would compute it.
+// clamped reads numbers into float64: a schema validator that takes 1e999999999 at its word would
+// compute it.
+var clamped = json.WithUnmarshalers(json.UnmarshalFromFunc(func(dec *jsontext.Decoder, v *any) error {
+	if dec.PeekKind() != '0' {
+		return errors.ErrUnsupported // any other kind is read as usual
+	}
+	raw, err := dec.ReadValue()
+	if err != nil {
+		return err
+	}
+	// Out of range is ±Inf, and the grammar was checked by ReadValue: no other error is left.
+	f, _ := strconv.ParseFloat(string(raw), 64)
+	*v = max(-math.MaxFloat64, min(f, math.MaxFloat64))
+	return nil
+}))
+
+// generic is the document as plain values.
 func generic(b []byte) (tree any, err error) {
-	number := json.UnmarshalFromFunc(func(dec *jsontext.Decoder, v *any) error {
-		if dec.PeekKind() != '0' {
-			return errors.ErrUnsupported // any other kind is read as usual
-		}
-		raw, err := dec.ReadValue()
-		if err != nil {
-			return err
-		}
-		f, _ := strconv.ParseFloat(string(raw), 64)
-		*v = max(-math.MaxFloat64, min(f, math.MaxFloat64))
-		return nil
-	})
-	err = json.Unmarshal(b, &tree, json.WithUnmarshalers(number))
+	err = json.Unmarshal(b, &tree, clamped)
 	return tree, err
 }
 
@@ -232,10 +235,14 @@ func violations(schema string, tree any) (unreadable, other []Problem) {
 			unreadable = append(unreadable, Problem{p, err.Keyword, err.Text})
 		}
 		soft := func(err *ValueError) { other = append(other, Problem{here, err.Keyword, err.Text}) }
+		if max(len(unreadable), len(other)) >= maxProblems {
+			return
+		}
 		switch k := e.ErrorKind.(type) {
 		case *kind.AdditionalProperties:
 			known := members(e.SchemaURL)
-			for _, name := range k.Properties {
+			slices.Sort(k.Properties)
+			for _, name := range k.Properties[:min(len(k.Properties), maxProblems)] {
 				hard(pointer(here, name), unknown(here, name, known))
 			}
 		case *kind.Required:
@@ -296,7 +303,7 @@ func walk(e *jsonschema.ValidationError, visit func(*jsonschema.ValidationError)
 		}
 		visit(e)
 	case *kind.PropertyNames:
-		visit(e)
+		// Its location is a slice that the validator goes on writing to; Check names these members.
 	default:
 		if len(e.Causes) == 0 {
 			visit(e)

@@ -2,6 +2,7 @@ package schemas
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -67,6 +68,7 @@ var (
 	nulForm      = badPattern("不能包含 NUL 字符", "must not hold NUL characters")
 	uriForm      = wrong("format", "应为 URI 引用；中文、空格等字符须做百分号编码", "must be a URI-reference; percent-encode spaces and everything outside ASCII")
 	timeForm     = wrong("format", "应为带时区的 RFC 3339 时间，例如 2026-11-23T09:00:00+08:00", "must be an RFC 3339 time with a zone, such as 2026-11-23T09:00:00+08:00")
+	emptyWord    = wrong("required", "不能为空", "must not be empty")
 	noTime       = wrong("time", "缺少有效时间", "needs a time")
 	belowZero    = wrong("minimum", "不能小于 0", "must not be less than 0")
 	numberRange  = wrong("maximum", "数字超出可精确表示的范围（±9007199254740991）；长编号请写成字符串", "the number is beyond what JSON numbers keep exact (±9007199254740991); write long ids as a string")
@@ -96,18 +98,27 @@ var kindWords = map[string]Text{
 	"boolean": {"布尔值", "a boolean"},
 	"array":   {"数组", "an array"},
 	"object":  {"对象", "an object"},
-	"null":    {"null", "null"},
+	"null":    {" null", "null"},
 }
 
 func wrongType(got string, want []string) *ValueError {
 	var zh, en []string
-	for _, w := range want {
-		if w != "null" {
+	for _, w := range []string{"string", "number", "integer", "boolean", "array", "object"} {
+		if slices.Contains(want, w) {
 			zh, en = append(zh, kindWords[w].Zh), append(en, kindWords[w].En)
 		}
 	}
 	return &ValueError{"type", Text{
-		Zh: "应为" + strings.Join(zh, "或") + "，实际是" + kindWords[got].Zh,
-		En: "must be " + strings.Join(en, " or ") + ", not " + kindWords[got].En,
+		Zh: "应为" + either(zh, "、", "或") + "，实际是" + kindWords[got].Zh,
+		En: "must be " + either(en, ", ", " or ") + ", not " + kindWords[got].En,
 	}}
+}
+
+// either joins alternatives: a, b or c.
+func either(list []string, comma, or string) string {
+	last := len(list) - 1
+	if last < 1 {
+		return strings.Join(list, "")
+	}
+	return strings.Join(list[:last], comma) + or + list[last]
 }
