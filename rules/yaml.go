@@ -1,0 +1,65 @@
+package rules
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+
+	"github.com/yizhan-dev/yizhan/schemas/strictyaml"
+)
+
+// spot remembers where a value stands in rules.yaml, so that a mistake found after parsing (a
+// condition that does not compile, a channel that does not exist) is shown at its place as well.
+type spot struct{ node ast.Node }
+
+// UnmarshalYAML implements yaml.NodeUnmarshaler.
+func (s *spot) UnmarshalYAML(n ast.Node) error {
+	s.node = n
+	return nil
+}
+
+// where is the place of a section.
+func where(section strictyaml.Section) (s spot) {
+	_ = section.Peek(&s) // keeping a node cannot fail
+	return s
+}
+
+func (s spot) errorf(format string, args ...any) error {
+	err := fmt.Errorf(format, args...)
+	if s.node == nil || s.node.GetToken() == nil {
+		return err
+	}
+	at := &yaml.SyntaxError{Message: err.Error(), Token: s.node.GetToken()}
+	return errors.New(yaml.FormatError(at, false, true))
+}
+
+// str is a string of rules.yaml and its place. Unlike a plain string field it refuses numbers and
+// booleans: a channel called 10086 or a text called yes is written in quotes.
+type str struct {
+	spot
+	s string
+}
+
+// UnmarshalYAML implements yaml.NodeUnmarshaler.
+func (s *str) UnmarshalYAML(n ast.Node) error {
+	s.node = n
+	switch v := n.(type) {
+	case *ast.StringNode:
+		s.s = v.Value
+	case *ast.LiteralNode:
+		s.s = v.Value.Value
+	default:
+		return &yaml.SyntaxError{Message: "want a string; put it in quotes", Token: n.GetToken()}
+	}
+	return nil
+}
+
+func values(in []str) []string {
+	var out []string
+	for _, s := range in {
+		out = append(out, s.s)
+	}
+	return out
+}
