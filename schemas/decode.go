@@ -130,12 +130,15 @@ func DecodeBinary(header func(name string) string, names []string, body []byte) 
 		case ok && headerless[attribute] != nil:
 			problems = append(problems, Problem{pointer("", attribute), "unknown", *headerless[attribute]})
 			continue
-		case !ok && strings.EqualFold(name, "content-type"):
-			attribute = "datacontenttype"
-		case !ok:
+		case !ok && !strings.EqualFold(name, "content-type"):
 			continue
 		}
-		value, bad := headerText(header(name))
+		value, bad := header(name), (*ValueError)(nil)
+		if ok {
+			value, bad = headerText(value)
+		} else if attribute = "datacontenttype"; !utf8.ValidString(value) {
+			value, bad = "", notHeaderText
+		}
 		if seen[attribute] {
 			bad = wrong("duplicate", "该属性出现了多个消息头", "more than one header holds this attribute")
 		}
@@ -176,6 +179,8 @@ func member(doc []byte, name, value string) []byte {
 	return doc
 }
 
+var notHeaderText = wrong("encoding", "消息头应为百分号编码的 UTF-8 文本", "the header must be percent-encoded UTF-8")
+
 // headerText is the decoding of CloudEvents HTTP binding §3.1.3.2: first the quotes of older
 // senders, then one round of percent-decoding, which must give valid UTF-8.
 func headerText(s string) (string, *ValueError) {
@@ -191,7 +196,7 @@ func headerText(s string) (string, *ValueError) {
 	}
 	text, err := url.PathUnescape(s)
 	if err != nil || !utf8.ValidString(text) {
-		return "", wrong("encoding", "消息头应为百分号编码的 UTF-8 文本", "the header must be percent-encoded UTF-8")
+		return "", notHeaderText
 	}
 	return text, nil
 }
