@@ -89,21 +89,17 @@ func (d *Delivery) check(c *checker, base string) {
 // causeClasses are the classes of channels.Class, as stored.
 var causeClasses = []string{"temporary", "throttled", "auth", "config", "content", "recipient", "permanent", "uncertain"}
 
-// Check returns every problem that it finds; none means that the dead letter can be shown and
-// replayed. The decoders call it.
+// Check returns every problem that it finds; none means that the dead letter can be shown. It asks
+// little of what may stem from garbage: tenant and channel are any line, the event may be empty. The
+// decoders call it.
 func (l *DeadLetter) Check() []Problem {
 	c := &checker{}
 	c.needLine("id", l.ID, 128)
 	if l.Time.IsZero() {
 		c.fail(noTime, "time")
 	}
-	c.tenant(l.Tenant)
-	switch {
-	case l.Channel == "":
-		c.fail(missing("channel"), "channel")
-	case l.Channel != "-" && !isChannel(l.Channel):
-		c.fail(channelForm, "channel")
-	}
+	c.needLine("tenant", l.Tenant, maxID)
+	c.needLine("channel", l.Channel, maxID)
 	if l.State != Dead {
 		c.fail(notOneOf([]State{Dead}), "state")
 	}
@@ -111,9 +107,6 @@ func (l *DeadLetter) Check() []Problem {
 	c.count("replay", l.Replay)
 	if l.Fence > maxExact {
 		c.fail(numberRange, "fence")
-	}
-	if l.Delivery == nil && len(l.Event) == 0 {
-		c.fail(wrong("content", "须包含 delivery 或 event", "needs a delivery or an event"))
 	}
 	l.Cause.check(c)
 	if l.Delivery != nil {
