@@ -7,7 +7,8 @@ import (
 )
 
 const (
-	maxName         = 128 // template, route, template code
+	maxName         = 255 // template, route, template code
+	maxSubject      = 1000
 	maxAlternatives = 8
 	maxHits         = 1000
 	maxLine         = 1024
@@ -63,7 +64,11 @@ func (d *Delivery) check(c *checker, base string) {
 	c.base = base + "/message"
 	m := &d.Message
 	c.test("template", line(m.Template, maxName))
-	c.test("subject", line(m.Subject, 1000))
+	if n := utf8.RuneCountInString(m.Subject); n > maxSubject {
+		c.fail(tooLong(maxSubject, n), "subject")
+	} else if strings.ContainsAny(m.Subject, "\r\n\x00") {
+		c.fail(hasControl(), "subject")
+	}
 	c.test("code", line(m.Code, maxName))
 	c.test("signature", line(m.Signature, 64))
 	if strings.IndexByte(m.Text, 0) >= 0 {
