@@ -1,0 +1,200 @@
+package webhook
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"github.com/yizhan-dev/yizhan/channels"
+	"github.com/yizhan-dev/yizhan/channels/channeltest"
+	"github.com/yizhan-dev/yizhan/channels/sandbox"
+	"github.com/yizhan-dev/yizhan/schemas"
+)
+
+// The vector of the Standard Webhooks libraries.
+func TestSignatureVector(t *testing.T) {
+	f, err := newStandard("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := f.(standard).sign("msg_p5jXN8AQM9LWM0D4loKWxJek", time.Unix(1614265330, 0), []byte(`{"test": 2432232314}`))
+	if want := "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="; got != want {
+		t.Errorf("signature = %s, want %s", got, want)
+	}
+}
+
+func TestRotationSignsWithBoth(t *testing.T) {
+	old := "whsec_" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("o", 24)))
+	f, err := newStandard(secret + "\n" + old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, header, err := f.request(channeltest.Delivery(1), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []string{secret, old} {
+		v, err := standardwebhooks.NewWebhook(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := v.Verify(body, header); err != nil {
+			t.Errorf("a receiver with only one of the secrets: %v", err)
+		}
+	}
+}
+
+func TestBody(t *testing.T) {
+	f, err := newStandard(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := channeltest.Delivery(1)
+	d.Event.Time = time.Date(2026, 11, 23, 9, 0, 0, 0, time.FixedZone("", 8*3600))
+	d.Message.Payload = schemas.Raw(`{"amount": "1 < 2", "n": 12345678901234567890}`)
+	first, _, err := f.request(d, time.Unix(1, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := `{"type":"erp.invoice.due","timestamp":"2026-11-23T01:00:00Z","data":{"amount":"1 < 2","n":12345678901234567890}}`; string(first) != want {
+		t.Errorf("body = %s\nwant   %s", first, want)
+	}
+	if second, _, _ := f.request(d, time.Unix(2, 0)); string(second) != string(first) {
+		t.Errorf("the second attempt's body differs: %s", second)
+	}
+	d.Message.Payload = nil
+	var text struct{ Data map[string]string }
+	if b, _, err := f.request(d, time.Now()); err != nil || json.Unmarshal(b, &text) != nil || text.Data["text"] != d.Message.Text {
+		t.Errorf("without a payload: %s, %v", b, err)
+	}
+	d.Message.Payload = schemas.Raw(`{"canary`)
+	_, err = mustOpen(t, channels.Env{}, "kind: webhook\nurl: https://partner.example\n").Send(t.Context(), d)
+	if f := channels.Explain(err); f.Class != channels.Content || strings.Contains(err.Error(), "canary") {
+		t.Errorf("a payload that is no JSON: %v", err)
+	}
+}
+
+// Against the sandbox, whose verifier is the library of Standard Webhooks.
+func TestSandboxPaths(t *testing.T) {
+	far, err := sandbox.StartWebhook(sandbox.WebhookConfig{Secret: secret}, func(sandbox.Item) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { far.Close() })
+	for _, c := range []struct {
+		path, code string
+		class      channels.Class
+		after      time.Duration
+	}{
+		{"ok", "", "", 0},
+		{"flaky", "http:503", channels.Temporary, 0},
+		{"503", "http:503", channels.Temporary, 0},
+		{"429", "http:429", channels.Throttled, 2 * time.Second},
+		{"410", "http:410", channels.Permanent, 0},
+		{"400", "http:400", channels.Content, 0},
+		{"redirect", "http:3xx", channels.Config, 0},
+		{"nowhere", "http:404", channels.Config, 0},
+		{"hang", "net:timeout-response", channels.Unknown, 0},
+	} {
+		t.Run(c.path, func(t *testing.T) {
+			ch := mustOpen(t, channels.Env{Simulated: true}, "kind: webhook\ntimeout: 1s\nurl: "+far.URL()+"/hook/"+c.path+"\n")
+			d := channeltest.Delivery(len(c.path))
+			d.ID += c.path
+			receipt, err := ch.Send(t.Context(), d)
+			if c.code == "" {
+				if err != nil || receipt.ID != d.ID {
+					t.Fatalf("Send = %+v, %v", receipt, err)
+				}
+				return
+			}
+			if f := channels.Explain(err); f.Kind != "webhook" || f.Provider != "generic" || f.Code != c.code || f.Class != c.class || f.After != c.after {
+				t.Errorf("Failure = %+v, want %s %s %v", f, c.code, c.class, c.after)
+			}
+		})
+	}
+	other := "whsec_" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 32)))
+	t.Setenv("YIZHAN_TEST_OTHER_SECRET", other)
+	ch, err := open(t, channels.Env{Simulated: true}, "kind: webhook\nsecret_env: YIZHAN_TEST_OTHER_SECRET\nurl: "+far.URL()+"/hook/ok\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = ch.Send(t.Context(), channeltest.Delivery(1))
+	if f := channels.Explain(err); f.Code != "http:401" || f.Class != channels.Auth {
+		t.Errorf("another secret: %+v, want http:401", f)
+	}
+}
+
+func TestPrivateCA(t *testing.T) {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
+	t.Cleanup(server.Close)
+	dir := t.TempDir()
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	if err := os.WriteFile(filepath.Join(dir, "ca.pem"), ca, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "url"), []byte(server.URL+"/hook\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	yaml := "kind: webhook\nallow_private: true\nurl_file: url\n"
+	_, err := mustOpen(t, channels.Env{Dir: dir}, yaml+"ca_file: ca.pem\n").Send(t.Context(), channeltest.Delivery(1))
+	if err != nil {
+		t.Errorf("with the CA: %v", err)
+	}
+	_, err = mustOpen(t, channels.Env{Dir: dir}, yaml).Send(t.Context(), channeltest.Delivery(1))
+	if f := channels.Explain(err); f.Code != "net:tls" || f.Class != channels.Config || !strings.Contains(f.Line, "x509:") {
+		t.Errorf("without the CA: %+v", f)
+	}
+}
+
+func TestConfig(t *testing.T) {
+	dir := t.TempDir()
+	for name, content := range map[string]string{"short": "whsec_c2hvcnQ=", "good": secret, "url": "https://partner.example/token7391\x01"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct{ yaml, pointer string }{
+		{"url: https://partner.example\n", "/secret_file"},
+		{"url: https://partner.example\nsecret_file: short\n", "/secret_file"},
+		{"url: https://partner.example\nsecret_file: missing\n", "/secret_file"},
+		{"secret_file: good\n", "/url"},
+		{"secret_file: good\nurl: http://partner.example\n", "/url"},
+		{"secret_file: good\nurl: http://127.0.0.1:8080\n", "/url"},
+		{"secret_file: good\nurl: https://user:pw7391@partner.example\n", "/url"},
+		{"secret_file: good\nurl: partner.example\n", "/url"},
+		{"secret_file: good\nurl_file: url\n", "/url"}, // a control character: net/url repeats the address
+		{"secret_file: good\nurl: https://a.example\nurl_file: url\n", "/url"},
+		{"secret_file: good\nurl: https://a.example\nformat: carrier-pigeon\n", "/format"},
+		{"secret_file: good\nurl: https://a.example\nca_file: good\n", "/ca_file"},
+		{"secret_file: good\nurl: https://a.example\nslots: 5000\n", "/slots"},
+		{"secret_file: good\nurl: https://a.example\ntimeout: 1ms\n", "/timeout"},
+	} {
+		_, err := open(t, channels.Env{Dir: dir}, "kind: webhook\n"+c.yaml)
+		bad, ok := errors.AsType[*schemas.Invalid](err)
+		if !ok || bad.Problems[0].Pointer != c.pointer || bad.Problems[0].Zh == "" || bad.Problems[0].En == "" {
+			t.Errorf("%q: %v, want a problem at %s in both languages", c.yaml, err, c.pointer)
+		}
+		if err != nil && strings.Contains(err.Error(), "7391") {
+			t.Errorf("%q: the credential is in the error: %v", c.yaml, err)
+		}
+	}
+	ch := mustOpen(t, channels.Env{}, "kind: webhook\nurl: https://partner.example/hook\n")
+	want := channels.Traits{Kind: "webhook", Provider: "generic", Address: channels.None, Slots: 16, Timeout: 15 * time.Second}
+	if got := ch.Traits(); got != want {
+		t.Errorf("Traits = %+v, want %+v", got, want)
+	}
+	if _, err := open(t, channels.Env{}, "kind: webhook\nurI: x\n"); err == nil || !strings.Contains(err.Error(), "uri") && !strings.Contains(err.Error(), "urI") {
+		t.Errorf("an unknown key: %v", err)
+	}
+}
