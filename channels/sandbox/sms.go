@@ -34,8 +34,8 @@ type SMSConfig struct {
 	AccessKeyID, AccessKeySecret string // the one pair it knows
 }
 
-// SMS is a stand-in of Aliyun's Dysmsapi (2017-05-25) over HTTP on loopback. It knows SendSms to one number and
-// QuerySendDetails, and checks the RPC signature, the clock, the nonce and the AccessKey as Aliyun
+// SMS is a stand-in of Aliyun's Dysmsapi (2017-05-25) over HTTP on loopback. It knows SendSms to
+// one number and QuerySendDetails, and checks the RPC signature, the clock, the nonce and the AccessKey as Aliyun
 // does. What it does with a message depends on the number, so that any failure can be had from
 // outside:
 //
@@ -141,7 +141,9 @@ func (s *SMS) check(method string, form url.Values) (refusal, bool) {
 	if form.Get("AccessKeyId") != s.cfg.AccessKeyID {
 		return refusal{http.StatusNotFound, "InvalidAccessKeyId.NotFound", "Specified access key is not found."}, true
 	}
+	s.mu.Lock()
 	now := s.now()
+	s.mu.Unlock()
 	at, err := time.Parse("2006-01-02T15:04:05Z", form.Get("Timestamp"))
 	if err != nil || at.Before(now.Add(-clockSkew)) || at.After(now.Add(clockSkew)) {
 		return refusal{http.StatusBadRequest, "InvalidTimeStamp.Expired", "Specified time stamp or date value is expired."}, true
