@@ -129,8 +129,9 @@ func (p Policy) Reconciled(a Attempt, n int, l channels.Lookup, err error) Outco
 		return Outcome{State: l.State, Step: ledger.StepReceipt}
 	case a.Now.Sub(a.Since) > p.MaxAge:
 		return Outcome{State: schemas.Dead, Step: ledger.StepClosed}
-	case err != nil: // could not be asked: this question does not count
-		return Outcome{State: schemas.Uncertain, At: a.Now.Add(p.Delay(min(n+1, 4)))}
+	case err != nil: // could not be asked: this question does not count, and the next comes ever later
+		wait := min(max(a.Now.Sub(a.Since)/2, p.Reconcile[0]), time.Hour)
+		return Outcome{State: schemas.Uncertain, At: a.Now.Add(wait)}
 	case n < len(p.Reconcile):
 		return Outcome{State: schemas.Uncertain, At: a.Now.Add(p.Reconcile[n] - p.Reconcile[n-1]), Used: true}
 	case !a.Expires.IsZero() && a.Now.After(a.Expires):

@@ -97,7 +97,7 @@ func (d *Dispatcher) Run(ctx context.Context, plan, send bool) error {
 	if plan {
 		c, err := d.Broker.Consumer(ctx, broker.Events, "plan", "yz.event.>", planTimeout+redeliveryMargin)
 		if err != nil {
-			return err
+			return unlessStopped(ctx, err)
 		}
 		loops.Go(func() { d.watchBacklog(ctx) })
 		loops.Go(func() { pull(ctx, work, c, d.PlanSlots, d.Log, d.planGate, d.plan) })
@@ -108,7 +108,8 @@ func (d *Dispatcher) Run(ctx context.Context, plan, send bool) error {
 				t := ch.Traits()
 				c, err := d.Broker.Consumer(ctx, broker.Deliveries, "send-"+name+"-"+string(p), broker.DeliverSubject(name, p, "*"), t.Timeout+redeliveryMargin)
 				if err != nil {
-					return err
+					stop(nil)
+					return unlessStopped(ctx, err)
 				}
 				loops.Go(func() {
 					pull(ctx, work, c, t.Slots, d.Log, nil, func(ctx context.Context, m jetstream.Msg) { d.send(ctx, ch, m) })
@@ -134,6 +135,14 @@ func (d *Dispatcher) Run(ctx context.Context, plan, send bool) error {
 		}
 	}
 	return nil
+}
+
+// unlessStopped: what fails because of a stop signal is no failure.
+func unlessStopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
 }
 
 func (d *Dispatcher) watchBacklog(ctx context.Context) {

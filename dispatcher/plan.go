@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -180,6 +181,9 @@ func (d *Dispatcher) deliveries(e *schemas.Event, book *rules.Book, now time.Tim
 			add(to, choice.Send[0])
 		}
 	}
+	for _, p := range ps { // what is sent anyway is no alternative
+		p.delivery.Else = slices.DeleteFunc(p.delivery.Else, func(a schemas.Alternative) bool { return seen[a.Delivery.ID] })
+	}
 	if len(ps) == 0 {
 		why := cause("no-route", channels.Config, fmt.Errorf("route %q names no channel for these recipients", choice.Route))
 		return choice.Route, nil, &why
@@ -315,7 +319,12 @@ func cause(code string, class channels.Class, err error) schemas.Cause {
 
 func (d *Dispatcher) entries(ps []planned) []ledger.Entry {
 	var es []ledger.Entry
+	seen := map[string]bool{}
 	entry := func(dl *schemas.Delivery, alt bool) {
+		if seen[dl.ID] {
+			return
+		}
+		seen[dl.ID] = true
 		es = append(es, ledger.Entry{
 			ID: dl.ID, Channel: dl.Channel, Recipient: d.recipient(dl), To: dl.To.Masked(string(d.address(dl.Channel))), Else: alt,
 		})

@@ -11,8 +11,12 @@ import (
 	"go.uber.org/zap"
 )
 
-// fetchWait is how long one request for messages stands; also how long a stop waits for it.
-const fetchWait = 2 * time.Second
+// fetchWait is how long one request for messages stands, fetchLinger how long it still stands after
+// a stop: long enough for messages that are on their way, which would otherwise wait for redelivery.
+const (
+	fetchWait   = 30 * time.Second
+	fetchLinger = 250 * time.Millisecond
+)
 
 // pull hands the consumer's messages to at most slots handlers at once and never asks for more
 // than there are free slots: what waits, waits in the broker, where another worker can take it.
@@ -44,7 +48,9 @@ func pull(fetch, work context.Context, c jetstream.Consumer, slots int, log *zap
 				more = false
 			}
 		}
-		batch, err := c.Fetch(n, jetstream.FetchMaxWait(fetchWait))
+		request, cancel := context.WithTimeout(context.WithoutCancel(fetch), fetchWait)
+		forget := context.AfterFunc(fetch, func() { time.AfterFunc(fetchLinger, cancel) })
+		batch, err := c.Fetch(n, jetstream.FetchContext(request))
 		if err == nil {
 			for m := range batch.Messages() {
 				n--
@@ -60,13 +66,15 @@ func pull(fetch, work context.Context, c jetstream.Consumer, slots int, log *zap
 			}
 			err = batch.Error()
 		}
+		forget()
+		cancel()
 		for range n {
 			<-busy
 		}
 		if fetch.Err() != nil {
 			return
 		}
-		if err == nil || errors.Is(err, nats.ErrTimeout) || errors.Is(err, jetstream.ErrNoMessages) {
+		if err == nil || errors.Is(err, nats.ErrTimeout) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, jetstream.ErrNoMessages) {
 			pause = 100 * time.Millisecond
 			continue
 		}

@@ -166,10 +166,12 @@ func decode[T any](b []byte) (*T, error) {
 	return &r, nil
 }
 
-// maxStory bounds how much of one event a trace reads.
+// How much of one event a trace reads and shows: of a long history the beginning and the end.
 const (
 	maxEvents  = 20
-	maxRecords = 200
+	maxRecords = 10_000
+	firstShown = 50
+	lastShown  = 150
 )
 
 // Find returns the records of the events with this id; source and tenant narrow it when not empty.
@@ -223,11 +225,14 @@ func (l *Ledger) events(ctx context.Context, filter string) ([]*EventRecord, err
 	return out[:min(len(out), maxEvents)], nil
 }
 
-// History returns the records of one delivery, oldest first.
+// History returns the records of one delivery, oldest first; of more than 200 the middle is left out.
 func (l *Ledger) History(ctx context.Context, tenant, recipient, id string) ([]*Record, error) {
 	ms, err := l.read(ctx, Subject(tenant, recipient, id), maxRecords)
 	if err != nil {
 		return nil, err
+	}
+	if len(ms) > firstShown+lastShown {
+		ms = append(ms[:firstShown:firstShown], ms[len(ms)-lastShown:]...)
 	}
 	out := make([]*Record, 0, len(ms))
 	for _, m := range ms {
