@@ -224,7 +224,7 @@ func (b *Book) Route(e *schemas.Event) (Choice, bool, error) {
 // Trials says of every route, in order, whether it matches the event and why not.
 func (b *Book) Trials(e *schemas.Event) []Trial {
 	env := envOf(e)
-	chosen := ""
+	chosen, stuck := "", ""
 	trials := make([]Trial, 0, len(b.routes))
 	for _, r := range b.routes {
 		t := Trial{Name: r.name}
@@ -234,11 +234,14 @@ func (b *Book) Trials(e *schemas.Event) []Trial {
 			t.Reason = textf("未参与判断：事件自行指定了通道", "not asked: the event names its channels itself")
 		case err != nil:
 			t.Reason = cannotJudge(r, err)
-			if chosen == "" {
-				chosen = r.name // nothing after it is reached
+			if chosen == "" && stuck == "" {
+				stuck = r.name
 			}
 		case !yes:
 			t.Reason = textf("条件不成立：%s", "does not hold: %s", r.when.falsePart(env))
+		case stuck != "":
+			t.Matched = true
+			t.Reason = textf("条件成立，但排在前面的路由 %q 无法判断，不会执行到此处", "holds, but is not reached: route %q before it cannot be judged", stuck)
 		case chosen != "":
 			t.Matched = true
 			t.Reason = textf("条件成立，但排在前面的路由 %q 已先生效", "holds, but route %q stands before it", chosen)

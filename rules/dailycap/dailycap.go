@@ -19,6 +19,7 @@ import (
 
 	"github.com/yizhan-dev/yizhan/rules"
 	"github.com/yizhan-dev/yizhan/schemas"
+	"github.com/yizhan-dev/yizhan/schemas/strictyaml"
 )
 
 // Rule is the id of the rule.
@@ -43,11 +44,11 @@ const (
 // Config is the section guards.daily_cap.
 type Config struct {
 	// Limit is messages a number, 1..50; default 50.
-	Limit *int `yaml:"limit"`
+	Limit *strictyaml.Int `yaml:"limit"`
 	// Window is day (Shanghai calendar day), rolling (any 24 hours) or both; default both.
 	Window string `yaml:"window"`
 	// ReserveFor keeps the last places for a category: {verification: 5}. Default none.
-	ReserveFor map[schemas.Category]int `yaml:"reserve_for"`
+	ReserveFor map[schemas.Category]strictyaml.Int `yaml:"reserve_for"`
 	// Over says what becomes of a message over the cap: dead (an operator sees it), defer (held until there
 	// is room) or divert:<channel>. Default dead.
 	Over string `yaml:"over"`
@@ -89,9 +90,9 @@ func New(decode func(into any) error, store rules.Store) (rules.Reserver, error)
 }
 
 func (c Config) limits() (limits, error) {
-	l := limits{max: maxLimit, day: true, window: true, reserve: c.ReserveFor}
+	l := limits{max: maxLimit, day: true, window: true, reserve: make(map[schemas.Category]int)}
 	if c.Limit != nil {
-		l.max = *c.Limit
+		l.max = int(*c.Limit)
 	}
 	if l.max < 1 || l.max > maxLimit {
 		return l, fmt.Errorf("limit is %d, want 1..%d: the carriers block numbers that get more", l.max, maxLimit)
@@ -113,7 +114,8 @@ func (c Config) limits() (limits, error) {
 		if n < 1 {
 			return l, fmt.Errorf("reserve_for: %s is %d, want at least 1", category, n)
 		}
-		l.open -= n
+		l.reserve[category] = int(n)
+		l.open -= int(n)
 	}
 	if l.open < 1 {
 		return l, errors.New("reserve_for leaves no place for the other categories")

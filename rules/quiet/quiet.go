@@ -133,8 +133,7 @@ func (g guard) Judge(in rules.Input) rules.Verdict {
 func (w window) next(now time.Time) time.Time {
 	y, m, d := now.In(w.zone).Date()
 	for day := -1; ; day++ { // yesterday's window may still be open; the loop ends tomorrow at the latest
-		start := time.Date(y, m, d+day, 0, w.start, 0, 0, w.zone)
-		end := time.Date(y, m, d+day, 0, w.end, 0, 0, w.zone)
+		start, end := w.clock(y, m, d+day, w.start), w.clock(y, m, d+day, w.end)
 		switch {
 		case start.After(now) && end.After(start):
 			return start
@@ -142,6 +141,16 @@ func (w window) next(now time.Time) time.Time {
 			return now
 		}
 	}
+}
+
+// clock is the instant of a time of day. One that summer time skips (02:30 on a day on which 02:00
+// becomes 03:00) is as long after midnight as on other days' clocks: 03:30.
+func (w window) clock(y int, m time.Month, d, minutes int) time.Time {
+	t := time.Date(y, m, d, 0, minutes, 0, 0, w.zone)
+	if skipped := minutes%(24*60) - (t.Hour()*60 + t.Minute()); skipped > 0 {
+		t = t.Add(time.Duration(skipped) * time.Minute)
+	}
+	return t
 }
 
 // delay is this delivery's place in the spread, the same whoever computes it.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/yizhan-dev/yizhan/rules"
 	"github.com/yizhan-dev/yizhan/schemas"
+	"github.com/yizhan-dev/yizhan/schemas/strictyaml"
 )
 
 // The ids of the rules.
@@ -35,7 +36,7 @@ const maxEdge = 20
 // Config is the section guards.signature.
 type Config struct {
 	// Max is the longest signature allowed, in code points, 2..12; default 12. Providers may be stricter.
-	Max *int `yaml:"max"`
+	Max *strictyaml.Int `yaml:"max"`
 }
 
 type guard struct{ max int }
@@ -48,7 +49,7 @@ func New(decode func(into any) error) (rules.Guard, error) {
 	}
 	g := guard{max: maxLength}
 	if c.Max != nil {
-		g.max = *c.Max
+		g.max = int(*c.Max)
 	}
 	if g.max < minLength || g.max > maxLength {
 		return nil, fmt.Errorf("max is %d, want %d..%d: the carriers refuse longer signatures", g.max, minLength, maxLength)
