@@ -50,6 +50,7 @@ func TestRoom(t *testing.T) {
 		{"but for their category", reserve, yesterday[:1], "x", v, "22 21:00:00", "22 21:00:05", true, ""},
 		{"a holder keeps its place when the rest is reserved", reserve, []Entry{yesterday[0], e("c", "22 21:00:00", "22 21:00:05", v)}, "a", n, "22 22:00:00", "22 22:00:05", true, ""},
 		{"never over the limit", reserve, []Entry{yesterday[0], e("c", "22 21:00:00", "22 21:00:05", v), e("d", "22 21:00:00", "22 21:00:05", v)}, "x", v, "22 22:00:00", "22 22:00:05", false, "23 20:00:05"},
+		{"not even for a holder, when the limit was lowered", rolling, []Entry{yesterday[0], e("c", "22 20:00:00", "22 20:00:05", n), e("d", "22 20:00:00", "22 20:00:05", n)}, "a", n, "22 22:00:00", "22 22:00:05", false, "23 20:00:05"},
 		{"one reserve does not eat another's", two, []Entry{yesterday[0], e("c", "22 21:00:00", "22 21:00:05", v), e("d", "22 21:00:01", "22 21:00:06", v)}, "x", v, "22 22:00:00", "22 22:00:05", false, "23 20:00:05"},
 		{"which is still free", two, []Entry{yesterday[0], e("c", "22 21:00:00", "22 21:00:05", v), e("d", "22 21:00:01", "22 21:00:06", v)}, "x", schemas.Alert, "22 22:00:00", "22 22:00:05", true, ""},
 	} {
