@@ -1,0 +1,129 @@
+package ingest
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/yizhan-dev/yizhan/channels"
+	"github.com/yizhan-dev/yizhan/dispatcher/ledger"
+	"github.com/yizhan-dev/yizhan/rules"
+	"github.com/yizhan-dev/yizhan/schemas"
+)
+
+// operateTimeout bounds the reading and writing behind one operator request.
+const operateTimeout = 20 * time.Second
+
+// operate lets an operator's request without a body in.
+func (s *server) operate(w *answer, r *http.Request) (caller, error) {
+	who, _, done, err := s.enter(w, r, want{role: RoleOperate})
+	if err == nil {
+		done()
+	}
+	return who, err
+}
+
+// book is the rules in force, nil in a process that has none.
+func (s *server) book() *rules.Book {
+	if s.d == nil {
+		return nil
+	}
+	return s.d.Book()
+}
+
+type storiesBody struct {
+	Items []ledger.Story `json:"items"`
+}
+
+// getStory tells what became of an event: the story itself when one matches, a list when several
+// sources or tenants share the id.
+func (s *server) getStory(w *answer, r *http.Request) error {
+	who, err := s.operate(w, r)
+	if err != nil {
+		return err
+	}
+	tenant, err := s.tenantOf(r, who)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), operateTimeout)
+	defer cancel()
+	in := []string{tenant} // "" is all
+	if tenant == "" && who.tenants() != nil {
+		in = who.tenants()
+	}
+	id, stories := r.PathValue("id"), []ledger.Story{}
+	for _, t := range in {
+		if id == "" {
+			break
+		}
+		found, err := s.d.Ledger.Stories(ctx, t, r.URL.Query().Get("source"), id, languageOf(r), s.d.Explain)
+		if err != nil {
+			return err
+		}
+		stories = append(stories, found...)
+	}
+	for _, st := range stories {
+		maskHits(st.Cause)
+		for _, d := range st.Deliveries {
+			maskHits(d.Cause)
+		}
+	}
+	switch len(stories) {
+	case 0:
+		return notFound(text("没有这个事件的记录；若刚刚提交，请稍后再查", "no record of this event; if it was sent just now, ask again in a moment"))
+	case 1:
+		writeJSON(w, http.StatusOK, mediaJSON, stories[0])
+	default:
+		writeJSON(w, http.StatusOK, mediaJSON, storiesBody{stories})
+	}
+	return nil
+}
+
+// maskHits hides numbers and mailboxes in what a rule matched: it is a piece of the message.
+func maskHits(t *ledger.Told) {
+	if t != nil {
+		hits := make([]schemas.Hit, len(t.Hits))
+		for i, h := range t.Hits {
+			h.Text = channels.Line(h.Text)
+			hits[i] = h
+		}
+		t.Hits = hits
+	}
+}
+
+// recall takes an event back.
+func (s *server) recall(w *answer, r *http.Request) error {
+	who, err := s.operate(w, r)
+	if err != nil {
+		return err
+	}
+	tenant, err := s.tenantOf(r, who)
+	if err != nil {
+		return err
+	}
+	if tenant == "" {
+		tenant = schemas.DefaultTenant
+		if only := who.tenants(); len(only) == 1 {
+			tenant = only[0]
+		}
+		if !who.allowsTenant(tenant) {
+			return notYours(who, tenant)
+		}
+	}
+	id, source := r.PathValue("id"), r.URL.Query().Get("source")
+	switch {
+	case id == "":
+		return notFound(text("地址中缺少事件 id", "the path holds no event id"))
+	case source == "":
+		return one("/source", "required", "缺少查询参数 source：id 与 source 一起才能确定一个事件", "the query needs source: only id and source together name an event")
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), operateTimeout)
+	defer cancel()
+	recalled, err := s.d.Recall(ctx, tenant, source, id, who.name())
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusAccepted, mediaJSON, recalled)
+	return nil
+}
