@@ -23,5 +23,3 @@ import (
 	_ "golang.org/x/text/unicode/norm"
 	_ "golang.org/x/text/width"
 )
-
-func main() {}
