@@ -1,0 +1,253 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/yizhan-dev/yizhan/rules"
+	"github.com/yizhan-dev/yizhan/schemas/strictyaml"
+)
+
+// maxRulesFile bounds the files that these commands read, in bytes.
+const maxRulesFile = 4 << 20
+
+const (
+	defaultRulesFile  = "rules.yaml"
+	defaultConfigFile = "yizhan.yaml"
+)
+
+func rulesCmd() *cobra.Command {
+	cmd := &cobra.Command{Use: "rules", Short: tr("检查和试运行规则文件", "Check and try out the rules file")}
+	cmd.AddCommand(rulesCheckCmd(), rulesTestCmd())
+	return cmd
+}
+
+func rulesCheckCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   tr("check [文件]", "check [FILE]"),
+		Short: tr("检查规则文件，列出路由、模板和规则", "Check the rules file and list routes, templates and guards"),
+		Long: tr("检查规则文件（默认为 ./rules.yaml）。找到进程配置文件时，还会核对通道名称以及模板是否满足通道的要求。",
+			"Check the rules file (default ./rules.yaml). Where the process's configuration is found, channel names\nand what each channel needs of a template are checked as well."),
+		Example: "  yizhan rules check\n  yizhan rules check rules.yaml --config yizhan.yaml",
+		Args:    atMost(1),
+	}
+	config := configFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		name := defaultRulesFile
+		if len(args) == 1 {
+			name = args[0]
+		}
+		r, err := openRules(cmd, name, *config)
+		if err != nil {
+			return err
+		}
+		u := newUI(cmd)
+		if u.json {
+			return u.printJSON(r.overview())
+		}
+		r.print(u)
+		return nil
+	}
+	return cmd
+}
+
+func configFlag(cmd *cobra.Command) *string {
+	return cmd.Flags().String("config", "", tr("进程配置文件（`FILE`），默认为规则文件同目录下的 "+defaultConfigFile+"（如有）",
+		"the process's configuration `FILE`; default "+defaultConfigFile+" beside the rules file, if there is one"))
+}
+
+// channelSection is what the rules need to know of a channel in yizhan.yaml.
+type channelSection struct {
+	Kind      string `yaml:"kind"`
+	Signature string `yaml:"signature"`
+}
+
+// rulesFile is a compiled rules file and its text, for showing.
+type rulesFile struct {
+	name     string
+	config   string // yizhan.yaml, "" when there is none
+	book     *rules.Book
+	source   rulesSource
+	channels map[string]channelSection // of config
+}
+
+// rulesSource is the part of rules.yaml that is listed; the book itself is compiled.
+type rulesSource struct {
+	Routes []struct {
+		Name     string   `yaml:"name" json:"name"`
+		When     string   `yaml:"when" json:"when,omitzero"`
+		Send     []string `yaml:"send" json:"send"`
+		Fallback []string `yaml:"fallback" json:"fallback,omitzero"`
+	} `yaml:"routes"`
+	Guards    map[string]strictyaml.Section `yaml:"guards"`
+	Templates map[string]map[string]struct {
+		Code   string   `yaml:"code"`
+		Params []string `yaml:"params"`
+	} `yaml:"templates"`
+}
+
+// openRules loads and checks a rules file. config names yizhan.yaml; empty looks for it.
+func openRules(cmd *cobra.Command, name, config string) (*rulesFile, error) {
+	b, err := readBounded(name)
+	if err != nil {
+		return nil, err
+	}
+	r := &rulesFile{name: name}
+	if r.book, err = rules.Load(b, guardFactories(), reserverFactories(), nil); err != nil {
+		return nil, problemError(name+" 有误", name+" has mistakes").because(err)
+	}
+	var whole strictyaml.Section
+	if err := errors.Join(strictyaml.Decode(b, &whole), whole.Peek(&r.source)); err != nil {
+		return nil, problemError(name+" 有误", name+" has mistakes").because(err)
+	}
+	if r.config, err = findConfig(name, config, cmd.Flags().Changed("config")); err != nil || r.config == "" {
+		return r, err
+	}
+	if r.channels, err = readChannels(r.config); err != nil {
+		return nil, err
+	}
+	kinds := make(map[string]string, len(r.channels))
+	for name, c := range r.channels {
+		kinds[name] = c.Kind
+	}
+	if err := r.book.Check(kinds); err != nil {
+		return nil, problemError(name+" 与 "+r.config+" 不一致", name+" does not fit "+r.config).because(err)
+	}
+	return r, nil
+}
+
+// findConfig is the configuration beside the rules file, unless one is named.
+func findConfig(rulesName, config string, named bool) (string, error) {
+	if named {
+		return config, nil
+	}
+	name := filepath.Join(filepath.Dir(rulesName), defaultConfigFile)
+	switch _, err := os.Stat(name); {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", nil
+	case err != nil:
+		return "", fileError(err)
+	}
+	return name, nil
+}
+
+func readChannels(name string) (map[string]channelSection, error) {
+	c, err := loadConfig(name)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]channelSection, len(c.Channels))
+	for channel, section := range c.Channels {
+		var one channelSection
+		if err := section.Peek(&one); err != nil {
+			return nil, problemError(name+" 有误", name+" has mistakes").because(err)
+		}
+		out[channel] = one
+	}
+	return out, nil
+}
+
+func readBounded(name string) ([]byte, error) {
+	if s, err := os.Stat(name); err != nil {
+		return nil, fileError(err)
+	} else if s.Size() > maxRulesFile {
+		return nil, problemError(name+" 超过 4 MiB", name+" is larger than 4 MiB")
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fileError(err)
+	}
+	return b, nil
+}
+
+func fileError(err error) error {
+	return usageError("无法打开文件", "cannot open the file").because(err)
+}
+
+// overview is `rules check -o json`.
+func (r *rulesFile) overview() any {
+	type template struct {
+		Name   string   `json:"name"`
+		For    string   `json:"for"`
+		Code   string   `json:"code,omitzero"`
+		Params []string `json:"params,omitzero"`
+	}
+	type guard struct {
+		Name string `json:"name"`
+		Set  bool   `json:"set"` // has a section of its own; otherwise its defaults hold
+	}
+	out := struct {
+		File      string     `json:"file"`
+		Config    string     `json:"config,omitzero"`
+		Routes    any        `json:"routes"`
+		Templates []template `json:"templates"`
+		Guards    []guard    `json:"guards"`
+	}{File: r.name, Config: r.config, Routes: r.source.Routes, Templates: []template{}, Guards: []guard{}}
+	for _, name := range slices.Sorted(maps.Keys(r.source.Templates)) {
+		for _, key := range slices.Sorted(maps.Keys(r.source.Templates[name])) {
+			t := r.source.Templates[name][key]
+			out.Templates = append(out.Templates, template{name, key, t.Code, t.Params})
+		}
+	}
+	for _, name := range guardNames() {
+		out.Guards = append(out.Guards, guard{name, r.source.Guards[name].Present()})
+	}
+	return out
+}
+
+// guardNames lists the rules of this binary, those with state last, as a [rules.Book] asks them.
+func guardNames() []string {
+	return slices.Concat(slices.Sorted(maps.Keys(guardFactories())), slices.Sorted(maps.Keys(reserverFactories())))
+}
+
+func (r *rulesFile) print(u *ui) {
+	t := newTable(tr("路由", "ROUTE"), tr("条件", "WHEN"), tr("通道", "SEND"), tr("备用", "FALLBACK"))
+	for _, route := range r.source.Routes {
+		when := route.When
+		if when == "" {
+			when = tr("（所有事件）", "(every event)")
+		}
+		t.add(route.Name, clip(strings.Join(strings.Fields(when), " "), 60), strings.Join(route.Send, ", "), strings.Join(route.Fallback, ", "))
+	}
+	if len(t.rows) == 0 {
+		t.add(tr("（无）", "(none)"), tr("只有自带通道或 Webhook 接收人的事件会被发送", "only events that name channels or webhooks themselves are sent"), "", "")
+	}
+	t.print(u, "")
+
+	t = newTable(tr("模板", "TEMPLATE"), tr("适用", "FOR"), tr("服务商模板", "CODE"), tr("参数", "PARAMS"))
+	for _, name := range slices.Sorted(maps.Keys(r.source.Templates)) {
+		for _, key := range slices.Sorted(maps.Keys(r.source.Templates[name])) {
+			src := r.source.Templates[name][key]
+			t.add(name, key, src.Code, strings.Join(src.Params, ", "))
+		}
+	}
+	if len(t.rows) > 0 {
+		u.printf("\n")
+		t.print(u, "")
+	}
+
+	t = newTable(tr("规则", "GUARD"), tr("设置", "SETTINGS"))
+	for _, name := range guardNames() {
+		settings := tr("默认", "default")
+		if r.source.Guards[name].Present() {
+			settings = tr("已设置", "set")
+		}
+		t.add(name, settings)
+	}
+	u.printf("\n")
+	t.print(u, "")
+
+	checked := fmt.Sprintf(tr("通道已与 %s 核对", "channels checked against %s"), r.config)
+	if r.config == "" {
+		checked = tr("通道名称未核对：没有找到 "+defaultConfigFile+"，可用 --config 指定", "channel names not checked: no "+defaultConfigFile+" found, name one with --config")
+	}
+	u.printf("\n%s\n", fmt.Sprintf(tr("%s 检查通过；%s", "%s is valid; %s"), r.name, checked))
+}
