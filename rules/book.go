@@ -104,6 +104,15 @@ func sectionError(name string, section strictyaml.Section, err error) error {
 	return where(section).errorf("guards.%s: %w", name, err)
 }
 
+// Routes returns the routes' names in order.
+func (b *Book) Routes() []string {
+	names := make([]string, len(b.routes))
+	for i, r := range b.routes {
+		names[i] = r.name
+	}
+	return names
+}
+
 // Guards are the compiled guards, in the order in which [Judge] asks them.
 func (b *Book) Guards() []Guard { return b.guards }
 

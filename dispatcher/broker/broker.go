@@ -90,7 +90,11 @@ func Open(ctx context.Context, cfg Config, log *zap.Logger) (*Broker, error) {
 		nats.RetryOnFailedConnect(false),
 		// A refused publish reaches its caller only as a time-out; the reason arrives here.
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Warn("broker", zap.Error(err)) }),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn("broker disconnected", zap.Error(err)) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil { // nil: we closed it
+				log.Warn("broker disconnected", zap.Error(err))
+			}
+		}),
 		nats.ReconnectHandler(func(c *nats.Conn) { log.Info("broker reconnected", zap.String("url", c.ConnectedUrlRedacted())) }),
 	}
 	var err error

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"github.com/yizhan-dev/yizhan/dispatcher/broker"
+)
+
+func configCmd() *cobra.Command {
+	cmd := &cobra.Command{Use: "config", Short: tr("检查配置", "check the configuration")}
+	var reach bool
+	check := &cobra.Command{
+		Use:   tr("check [文件] [选项]", "check [FILE] [flags]"),
+		Short: tr("检查 yizhan.yaml、规则和渠道设置，不发送任何消息", "check yizhan.yaml, the rules and the channels' settings; nothing is sent"),
+		Args:  atMost(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			file := "yizhan.yaml"
+			if len(args) > 0 {
+				file = args[0]
+			}
+			return checkConfig(cmd, file, reach)
+		},
+	}
+	check.Flags().BoolVar(&reach, "broker", false, tr("同时连接外部 NATS，比较流的设置", "also reach the external NATS and compare its streams"))
+	cmd.AddCommand(check)
+	return cmd
+}
+
+// checked is what `config check -o json` prints.
+type checked struct {
+	File     string           `json:"file"`
+	Channels []checkedChannel `json:"channels"`
+	Routes   int              `json:"routes"`
+	Broker   string           `json:"broker"`
+	// Durability says what a crash can cost with these settings.
+	Durability string `json:"durability"`
+}
+
+type checkedChannel struct {
+	Name    string `json:"name"`
+	Kind    string `json:"kind"`
+	Slots   int    `json:"slots"`
+	Timeout string `json:"timeout"`
+}
+
+func checkConfig(cmd *cobra.Command, file string, reach bool) error {
+	c, err := loadConfig(file)
+	if err != nil {
+		return err
+	}
+	wrong := func(err error) error { return problemError(file+" 有误", file+" is wrong").because(err) }
+	if err := c.ingest().Check(); err != nil {
+		return wrong(err)
+	}
+	if _, err := c.Log.open(); err != nil {
+		return wrong(err)
+	}
+	open, err := c.openChannels(zap.NewNop(), false)
+	if err != nil {
+		return wrong(err)
+	}
+	defer closeChannels(open)
+	book, err := c.loadBook(open, nil)
+	if err != nil {
+		return wrong(err)
+	}
+	out := checked{File: file, Routes: len(book.Routes()), Broker: c.Broker.URL, Durability: durability(c.Broker)}
+	if out.Broker == "" {
+		out.Broker = "embedded, " + c.Broker.DataDir
+	}
+	for _, name := range slices.Sorted(maps.Keys(open)) {
+		t := open[name].Traits()
+		out.Channels = append(out.Channels, checkedChannel{name, t.Kind, t.Slots, t.Timeout.String()})
+	}
+	if reach && c.Broker.URL != "" {
+		b, err := broker.Open(cmd.Context(), c.Broker, zap.NewNop())
+		if err != nil {
+			return wrong(err)
+		}
+		b.Close()
+	}
+	u := newUI(cmd)
+	if u.json {
+		return u.printJSON(out)
+	}
+	t := newTable(tr("渠道", "CHANNEL"), tr("类型", "KIND"), tr("并发", "SLOTS"), tr("单次限时", "TIMEOUT"))
+	for _, ch := range out.Channels {
+		t.add(ch.Name, ch.Kind, fmt.Sprint(ch.Slots), ch.Timeout)
+	}
+	t.print(u, "")
+	u.printf("\n%s\n%s %s\n%s\n", fmt.Sprintf(tr("%d 条路由", "%d routes"), out.Routes), tr("消息队列：", "broker:"), out.Broker, out.Durability)
+	u.printf("%s\n", tr("配置正确。", "The configuration is right."))
+	return nil
+}
+
+// durability says what the broker's settings can cost.
+func durability(b broker.Config) string {
+	switch {
+	case b.URL != "" && b.Replicas > 1:
+		return fmt.Sprintf(tr("外部集群，%d 副本：单个节点损坏不丢消息；断电保护取决于 NATS 的 sync_interval（建议 always）。",
+			"external cluster, %d replicas: one broken node loses nothing; for power cuts set sync_interval: always on the NATS servers."), b.Replicas)
+	case b.URL != "":
+		return tr("外部单副本：磁盘损坏会丢失数据；断电最多丢失 NATS 的 sync_interval 之内的写入。",
+			"external, one replica: a broken disk loses its data; a power cut at most what was written within the server's sync_interval.")
+	case b.Sync == "always":
+		return tr("内置，每次写入都落盘：进程崩溃和断电都不丢消息；磁盘损坏会丢失数据。",
+			"embedded, every write synced: neither a crash nor a power cut loses a message; a broken disk does.")
+	}
+	if d, err := time.ParseDuration(b.Sync); err == nil {
+		return fmt.Sprintf(tr("内置，每 %s 落盘：进程崩溃不丢消息；断电最多丢失最近 %s 的写入；磁盘损坏会丢失数据。",
+			"embedded, synced every %s: a crash loses nothing; a power cut at most the last %s; a broken disk loses its data."), d, d)
+	}
+	return ""
+}

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"github.com/yizhan-dev/yizhan/channels"
+	"github.com/yizhan-dev/yizhan/channels/email"
+	"github.com/yizhan-dev/yizhan/channels/sms"
+	"github.com/yizhan-dev/yizhan/channels/sms/aliyun"
+	"github.com/yizhan-dev/yizhan/channels/webhook"
+	"github.com/yizhan-dev/yizhan/rules"
+	"github.com/yizhan-dev/yizhan/rules/dailycap"
+	"github.com/yizhan-dev/yizhan/rules/expiry"
+	"github.com/yizhan-dev/yizhan/rules/quiet"
+	"github.com/yizhan-dev/yizhan/rules/signature"
+)
+
+// What this binary can do. A new channel or rule is its folder and one line here.
+
+func channelKinds() map[string]channels.Factory {
+	return map[string]channels.Factory{
+		"email":   email.New,
+		"sms":     sms.New(map[string]channels.Factory{"aliyun": aliyun.New}),
+		"webhook": webhook.New,
+	}
+}
+
+func guardFactories() map[string]rules.GuardFactory {
+	return map[string]rules.GuardFactory{
+		"expiry":      expiry.New,
+		"quiet_hours": quiet.New,
+		"signature":   signature.New,
+	}
+}
+
+func reserverFactories() map[string]rules.ReserverFactory {
+	return map[string]rules.ReserverFactory{"daily_cap": dailycap.New}
+}

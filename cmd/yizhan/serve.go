@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nuid"
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/yizhan-dev/yizhan/channels/explain"
+	"github.com/yizhan-dev/yizhan/dispatcher"
+	"github.com/yizhan-dev/yizhan/dispatcher/broker"
+	"github.com/yizhan-dev/yizhan/dispatcher/deadletter"
+	"github.com/yizhan-dev/yizhan/dispatcher/ingest"
+	"github.com/yizhan-dev/yizhan/dispatcher/ledger"
+)
+
+// The roles of a process; every one scales by adding pods.
+const (
+	roleIngest  = "ingest"  // take events over HTTP
+	rolePlan    = "plan"    // events become deliveries
+	roleSend    = "send"    // deliveries go to third parties
+	roleConsole = "console" // the operator API
+)
+
+var roles = []string{roleIngest, rolePlan, roleSend, roleConsole}
+
+func serveCmd() *cobra.Command {
+	var file string
+	var chosen []string
+	cmd := &cobra.Command{
+		Use:   tr("serve [选项]", "serve [flags]"),
+		Short: tr("运行驿站服务", "run the service"),
+		Args:  atMost(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, r := range chosen {
+				if !slices.Contains(roles, r) {
+					return usageError("未知角色 "+r+",可用:"+strings.Join(roles, "、"), "unknown role "+r+", want "+strings.Join(roles, ", "))
+				}
+			}
+			c, err := loadConfig(file)
+			if err != nil {
+				return err
+			}
+			s, err := openService(cmd.Context(), c, chosen, nil)
+			if err != nil {
+				return problemError("无法启动", "cannot start").because(err)
+			}
+			return s.run(cmd.Context())
+		},
+	}
+	cmd.Flags().StringVarP(&file, "config", "c", "yizhan.yaml", tr("配置文件(`FILE`)", "configuration `FILE`"))
+	cmd.Flags().StringSliceVar(&chosen, "roles", roles, tr("本进程承担的`角色`", "`roles` of this process"))
+	return cmd
+}
+
+// service is one process: broker, channels, rules, path, API.
+type service struct {
+	conf *config
+	*dispatcher.Dispatcher
+	roles    []string
+	log      *zap.Logger
+	hasher   broker.Hasher
+	listener net.Listener
+	handler  http.Handler
+	rulesAt  time.Time // when the rules in force were written
+}
+
+// openService brings everything up to the point where it can run. extra are handlers of `dev`.
+func openService(ctx context.Context, c *config, roles []string, extra map[string]http.Handler) (s *service, err error) {
+	s = &service{conf: c, roles: roles}
+	if s.log, err = c.Log.open(); err != nil {
+		return nil, err
+	}
+	api := c.ingest()
+	if err := api.Check(); err != nil {
+		return nil, err
+	}
+	// Listening comes early: a port in use is found before the broker starts.
+	if s.listener, err = net.Listen("tcp", api.HTTP.Listen); err != nil {
+		return nil, fmt.Errorf("http.listen: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	open, err := c.openChannels(s.log, extra != nil)
+	if err != nil {
+		return nil, err
+	}
+	s.Dispatcher = &dispatcher.Dispatcher{Config: c.Dispatch, Channels: open, Explain: explain.Default().Explain, Log: s.log, Worker: workerName()}
+	if s.Broker, err = broker.Open(ctx, c.Broker, s.log); err != nil {
+		return nil, err
+	}
+	if s.hasher, err = s.Broker.Hasher(ctx, c.NumberKeyFile); err != nil {
+		return nil, err
+	}
+	s.Ledger = &ledger.Ledger{B: s.Broker, Hasher: s.hasher}
+	s.Dead = &deadletter.Store{B: s.Broker}
+	if err := s.loadRules(); err != nil {
+		return nil, err
+	}
+	api.NoPublish, api.NoOperate = !slices.Contains(roles, roleIngest), !slices.Contains(roles, roleConsole)
+	if s.handler, err = ingest.New(api, s.Dispatcher, s.log, extra); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// workerName tells pods apart in records: host, process, and a part that differs after a restart.
+func workerName() string {
+	host, _ := os.Hostname()
+	return fmt.Sprintf("%s-%d-%s", host, os.Getpid(), nuid.Next()[18:])
+}
+
+// run works until ctx ends, then ends in order: no new requests, attempts finished, acks flushed.
+func (s *service) run(ctx context.Context) error {
+	defer s.close()
+	s.log.Info("ready", zap.Stringer("http", s.listener.Addr()), zap.Strings("roles", s.roles), zap.String("worker", s.Worker),
+		zap.String("broker", s.where()))
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return ingest.Serve(ctx, s.listener, s.handler, s.conf.ingest()) })
+	g.Go(func() error {
+		return s.Run(ctx, slices.Contains(s.roles, rolePlan), slices.Contains(s.roles, roleSend))
+	})
+	g.Go(func() error { s.watchRules(ctx); return nil })
+	err := g.Wait()
+	s.log.Info("stopped", zap.Error(err))
+	return err
+}
+
+func (s *service) where() string {
+	switch {
+	case !s.Broker.Embedded:
+		return s.Broker.NC.ConnectedUrlRedacted()
+	case s.Broker.ClientURL() != "":
+		return "embedded, " + s.Broker.ClientURL()
+	}
+	return "embedded"
+}
+
+func (s *service) close() {
+	if s.listener != nil {
+		_ = s.listener.Close()
+	}
+	if s.Dispatcher != nil {
+		closeChannels(s.Dispatcher.Channels)
+		if s.Broker != nil {
+			s.Broker.Close()
+		}
+	}
+	_ = s.log.Sync()
+}
+
+func (s *service) loadRules() error {
+	info, err := os.Stat(s.conf.Rules)
+	if err != nil {
+		return fmt.Errorf("rules: %w", err)
+	}
+	s.rulesAt = info.ModTime()
+	book, err := s.conf.loadBook(s.Dispatcher.Channels, broker.CapStore{B: s.Broker, Hasher: s.hasher})
+	if err != nil {
+		return err
+	}
+	s.SetBook(book)
+	return nil
+}
+
+// watchRules takes a changed rules.yaml into use within seconds; a broken one is reported, and the
+// last good one stays.
+func (s *service) watchRules(ctx context.Context) {
+	tick := time.NewTicker(2 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		info, err := os.Stat(s.conf.Rules)
+		if err != nil || info.ModTime().Equal(s.rulesAt) {
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
+				s.log.Warn("rules", zap.Error(err))
+			}
+			continue
+		}
+		if err := s.loadRules(); err != nil {
+			s.log.Error("the changed rules are broken; the last good ones stay in force", zap.Error(err))
+		} else {
+			s.log.Info("rules reloaded", zap.String("file", s.conf.Rules))
+		}
+	}
+}
