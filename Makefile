@@ -1,0 +1,40 @@
+# What each target does: make help
+
+GO            ?= go
+FUZZTIME      ?= 10s
+BENCHTIME     ?= 1s
+GOLANGCI_LINT := v2.15.0
+
+.DEFAULT_GOAL := help
+.PHONY: help build test lint fuzz bench run
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/yizhan
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/yizhan ./cmd/yizhan
+
+test: ## vet, then run every test with the race detector
+	$(GO) vet ./...
+	$(GO) test -race -shuffle=on ./...
+
+lint: bin/golangci-lint-$(GOLANGCI_LINT) ## run the linters
+	bin/golangci-lint-$(GOLANGCI_LINT) run
+
+bin/golangci-lint-$(GOLANGCI_LINT):
+	GOBIN=$(CURDIR)/bin $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT)
+	mv bin/golangci-lint $@
+
+fuzz: ## run each fuzz target for FUZZTIME (10s)
+	@set -e; for pkg in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "$$pkg $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+bench: ## run the benchmarks, BENCHTIME (1s) each
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
+
+run: build ## build, then run everything in one process with a sandbox
+	bin/yizhan dev
