@@ -1,8 +1,10 @@
 package main
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -10,8 +12,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 
-	"github.com/yizhan-dev/yizhan/dispatcher/ledger"
-	"github.com/yizhan-dev/yizhan/schemas"
+	"github.com/yizhan-dev/yizhan/dispatcher/ingest"
 )
 
 // filterHelp is the language of filters, for the help texts.
@@ -22,22 +23,6 @@ func filterHelp() string {
 		`A filter is key=value; of several all must hold. The keys:
   tenant, channel, cause (code), class, id, event (its id), source, type, template,
   to (number or address, also masked), since, until (30m, 2h, 3d, 2026-11-23 or RFC 3339)`)
-}
-
-// letter is a dead letter as the API shows it: numbers and addresses are masked.
-type letter struct {
-	ID       string           `json:"id"`
-	Time     time.Time        `json:"time"`
-	Tenant   string           `json:"tenant"`
-	Channel  string           `json:"channel"`
-	To       string           `json:"to"`
-	Event    schemas.EventRef `json:"event"`
-	State    schemas.State    `json:"state"`
-	Attempts int              `json:"attempts"`
-	Replay   int              `json:"replay"`
-	Cause    *ledger.Told     `json:"cause"`
-	// Message is what would have been sent; only a single letter has it.
-	Message *schemas.Message `json:"message"`
 }
 
 func deadCmd() *cobra.Command {
@@ -75,9 +60,9 @@ func deadLsCmd() *cobra.Command {
 			query.Set("cursor", *cursor)
 		}
 		var page struct {
-			Items []letter `json:"items"`
-			Total int      `json:"total"`
-			Next  string   `json:"next"`
+			Items []ingest.DeadItem `json:"items"`
+			Total int               `json:"total"`
+			Next  string            `json:"next"`
 		}
 		body, err := c.get(cmd.Context(), "/v1/dead", query, &page)
 		if err != nil {
@@ -93,11 +78,14 @@ func deadLsCmd() *cobra.Command {
 		}
 		t := newTable(tr("时间", "TIME"), tr("编号", "ID"), tr("通道", "CHANNEL"), tr("接收人", "TO"), tr("事件", "EVENT"), tr("尝试", "TRIES"), tr("代码", "CODE"), tr("原因", "CAUSE"))
 		for _, l := range page.Items {
-			code, why := "", ""
+			code, why, event := "", "", "-"
+			if l.Event != nil {
+				event = l.Event.ID
+			}
 			if l.Cause != nil {
 				code, why = l.Cause.Code, tr(l.Cause.Zh, l.Cause.En)
 			}
-			t.add(localTime(l.Time), l.ID, l.Channel, l.To, clip(l.Event.ID, 32), l.Attempts, cell{clip(code, 32), red}, clip(why, 60))
+			t.add(localTime(l.Time), l.ID, l.Channel, l.To, clip(event, 32), l.Attempts, cell{clip(code, 32), red}, clip(why, 60))
 		}
 		t.print(u, "")
 		u.printf(tr("\n本页 %d 条，共 %d 条\n", "\n%d of %d shown\n"), len(page.Items), page.Total)
@@ -119,7 +107,7 @@ func deadShowCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var l letter
+			var l ingest.DeadItem
 			body, err := c.get(cmd.Context(), idPath("/v1/dead/", args[0]), nil, &l)
 			if isStatus(err, http.StatusNotFound) {
 				return problemError("没有这条死信", "there is no such dead letter").withHint(
@@ -138,29 +126,34 @@ func deadShowCmd() *cobra.Command {
 	}
 }
 
-func (u *ui) letter(cmd *cobra.Command, l letter) {
+func (u *ui) letter(cmd *cobra.Command, l ingest.DeadItem) {
 	u.printf("%s\n", u.paint(bold, clean(tr("死信 ", "Dead letter ")+l.ID)))
 	t := newTable()
 	t.add(tr("时间", "Time"), localTime(l.Time))
 	t.add(tr("租户", "Tenant"), l.Tenant)
 	t.add(tr("通道", "Channel"), l.Channel)
 	t.add(tr("接收人", "To"), l.To)
-	t.add(tr("事件", "Event"), l.Event.ID)
-	t.add(tr("来源", "Source"), l.Event.Source)
-	t.add(tr("类型", "Type"), l.Event.Type)
+	if l.Event != nil { // not of an event that nobody could read
+		t.add(tr("事件", "Event"), l.Event.ID)
+		t.add(tr("来源", "Source"), l.Event.Source)
+		t.add(tr("类型", "Type"), l.Event.Type)
+	}
 	t.add(tr("尝试", "Attempts"), l.Attempts)
 	if l.Replay > 0 {
 		t.add(tr("已重发", "Replayed"), l.Replay)
 	}
 	if m := l.Message; m != nil {
 		if m.Template != "" {
-			t.add(tr("模板", "Template"), strings.TrimSpace(m.Template+" "+m.Code))
+			t.add(tr("模板", "Template"), m.Template)
 		}
 		if m.Subject != "" {
 			t.add(tr("主题", "Subject"), m.Subject)
 		}
 		if m.Text != "" {
 			t.add(tr("正文", "Text"), m.Text)
+		}
+		for _, name := range slices.Sorted(maps.Keys(m.Params)) {
+			t.add(tr("参数 ", "Param ")+name, m.Params[name])
 		}
 	}
 	t.print(u, "  ")

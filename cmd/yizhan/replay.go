@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -51,11 +52,16 @@ func replayCmd() *cobra.Command {
 		if r.client, err = newClient(cmd); err != nil {
 			return err
 		}
+		r.client.http.Timeout = replayTimeout
 		r.ui = newUI(cmd)
 		return r.run(cmd, wheres, args)
 	}
 	return cmd
 }
+
+// replayTimeout bounds one confirmed call, in which the server sends up to a thousand letters and
+// gives itself two minutes.
+const replayTimeout = 150 * time.Second
 
 type replayer struct {
 	where, reason string
