@@ -162,9 +162,6 @@ func (s *server) read(w *answer, r *http.Request, most int64) ([]byte, func(), e
 			detail: text("请求体没有完整到达", "the body did not arrive completely"),
 		}
 	}
-	// The server goes on reading to notice that the caller left; without this it would take the read
-	// time-out for that and cancel a long answer.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	return body, done, nil
 }
 

@@ -80,7 +80,7 @@ func newServer(cfg Config, log *zap.Logger) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cfg.HTTP.Auth == AuthKeys && len(o.keys) == 0 {
+	if cfg.HTTP.Auth == AuthKeys && len(o.keys) == 0 && !cfg.NoPublish {
 		log.Warn("no keys are configured: nobody can publish over HTTP")
 	}
 	return &server{
@@ -99,12 +99,7 @@ type route struct {
 type handler func(w *answer, r *http.Request) error
 
 func (s *server) routes() []route {
-	return []route{
-		{"/v1/events", map[string]handler{"POST": s.postEvents}},
-		{"/v1/events/{id...}", map[string]handler{"GET": s.getStory, "DELETE": s.recall}},
-		{"/v1/dead", map[string]handler{"GET": s.listDead}},
-		{"/v1/dead/{id}", map[string]handler{"GET": s.getDead}},
-		{"/v1/replays", map[string]handler{"POST": s.replay}},
+	rs := []route{
 		{"/schemas/{file}", map[string]handler{"GET": getSchema}},
 		{"/openapi.yaml", map[string]handler{"GET": getOpenAPI}},
 		{"/healthz", map[string]handler{"GET": healthz}},
@@ -114,6 +109,21 @@ func (s *server) routes() []route {
 			return nil
 		}}},
 	}
+	publish := map[string]handler{}
+	if !s.cfg.NoPublish {
+		publish["POST"] = s.postEvents
+	}
+	// There also without methods: the mux would send its callers on to "/v1/events/".
+	rs = append(rs, route{"/v1/events", publish})
+	if !s.cfg.NoOperate {
+		rs = append(rs,
+			route{"/v1/events/{id...}", map[string]handler{"GET": s.getStory, "DELETE": s.recall}},
+			route{"/v1/dead", map[string]handler{"GET": s.listDead}},
+			route{"/v1/dead/{id}", map[string]handler{"GET": s.getDead}},
+			route{"/v1/replays", map[string]handler{"POST": s.replay}},
+		)
+	}
+	return rs
 }
 
 func (s *server) handler(extra map[string]http.Handler) (http.Handler, error) {

@@ -323,3 +323,25 @@ func selfSigned(t *testing.T, dir string) *x509.Certificate {
 	}
 	return cert
 }
+
+// A pod answers only for the roles it has.
+func TestRolesLeaveRoutesOut(t *testing.T) {
+	for _, c := range []struct {
+		noPublish, noOperate bool
+		there, gone          string
+	}{
+		{true, false, "/v1/dead", "/v1/events"},
+		{false, true, "/v1/events", "/v1/dead"},
+	} {
+		cfg := open()
+		cfg.NoPublish, cfg.NoOperate = c.noPublish, c.noOperate
+		h, err := bare(t, cfg, zap.NewNop()).handler(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		url, _ := start(t, h, cfg)
+		request{method: "PUT", url: url + c.there}.do(t).want(t, 405, nil)
+		request{method: "PUT", url: url + c.gone}.do(t).want(t, 404, nil)
+		request{method: "GET", url: url + "/healthz"}.do(t).want(t, 200, nil)
+	}
+}
