@@ -347,3 +347,26 @@ func TestQuoteArg(t *testing.T) {
 		}
 	}
 }
+
+// Rewritten lines and colours are for terminals; a log or a pipe must stay readable.
+func TestTerminalOnlyOutput(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		u        ui
+		bar, sgr string
+	}{
+		{"terminal", ui{color: true, live: true}, "\r\x1b[K[############............]  50%  note\r\x1b[K", "\x1b[31mx\x1b[0m"},
+		{"pipe", ui{}, "", "x"},
+		{"json", ui{json: true, live: true}, "", "x"},
+	} {
+		var errw bytes.Buffer
+		tt.u.err = &errw
+		p := tt.u.progress()
+		p.set(1, 2, "note")
+		p.set(2, 2, "too soon after the first")
+		p.clear()
+		if errw.String() != tt.bar || tt.u.paint(red, "x") != tt.sgr {
+			t.Errorf("%s: %q, %q", tt.name, errw.String(), tt.u.paint(red, "x"))
+		}
+	}
+}
