@@ -255,7 +255,7 @@ func (d *Dispatcher) first(dl *schemas.Delivery, book *rules.Book, why *schemas.
 		return &ledger.Record{State: schemas.Dead, Cause: why}
 	}
 	v := rules.Judge(book.Guards(), d.input(dl, now))
-	return ruled(v, 0)
+	return d.ruled(v, 0)
 }
 
 // input is what the rules see of a delivery.
@@ -268,18 +268,20 @@ func (d *Dispatcher) input(dl *schemas.Delivery, now time.Time) rules.Input {
 }
 
 // ruled turns a verdict into the record it calls for; attempts is how many were begun before.
-func ruled(v rules.Verdict, attempts int) *ledger.Record {
+func (d *Dispatcher) ruled(v rules.Verdict, attempts int) *ledger.Record {
 	r := &ledger.Record{State: schemas.Planned, Attempt: attempts}
-	if v.Action != rules.Pass {
-		r.Cause = &schemas.Cause{Kind: "dispatcher", Code: v.Rule, Class: string(channels.Content), Hits: v.Hits}
+	if v.Action == rules.Pass {
+		return r
 	}
+	code := v.Rule
+	if code != "" && strings.Trim(code, "0123456789") == "" {
+		code = "rule-" + code // one of the carriers' numbered rules
+	}
+	why := d.Explain(&channels.Failure{Kind: "dispatcher", Code: code})
+	r.Cause = &schemas.Cause{Kind: "dispatcher", Code: code, Class: string(why.Class), Hits: v.Hits}
 	switch v.Action {
 	case rules.Hold:
 		r.State, r.Due, r.Step = schemas.Held, v.Until, ledger.StepWait
-		r.Cause.Class = string(channels.Throttled)
-		if v.Rule == "" {
-			r.Cause = nil
-		}
 	case rules.Suppress:
 		r.State = schemas.Suppressed
 	case rules.Divert:
@@ -287,8 +289,7 @@ func ruled(v rules.Verdict, attempts int) *ledger.Record {
 	case rules.Expire:
 		r.State = schemas.Expired
 	case rules.Bury:
-		r.State = schemas.Dead
-		r.Cause.Class = string(channels.Throttled)
+		r.State, r.Step = schemas.Dead, ledger.StepRuled
 	}
 	return r
 }

@@ -39,9 +39,9 @@ type ReplayPlan struct {
 
 // Reasons why a dead letter does not go again.
 var replayTexts = map[string]schemas.Text{
-	"expired":        {Zh: "已过有效期,再发没有意义", En: "past its expiry: nobody needs it any more"},
-	"uncertain":      {Zh: "上次结果未知,可能已经送达;确认后可加 --uncertain 一并重发", En: "nobody knows whether it arrived; add --uncertain to send it all the same"},
-	"needs-planning": {Zh: "从未生成过内容(缺模板、缺收件地址等),请修正后由业务系统重新发布事件", En: "it never had a content (no template, no address): mend the cause and publish the event again"},
+	"expired":        {Zh: "已过有效期，再发没有意义", En: "past its expiry: nobody needs it any more"},
+	"uncertain":      {Zh: "上次结果未知，可能已经送达；确认后可加 --uncertain 一并重发", En: "nobody knows whether it arrived; add --uncertain to send it all the same"},
+	"needs-planning": {Zh: "从未生成过内容（缺模板、缺收件地址等），请修正后由业务系统重新发布事件", En: "it never had a content (no template, no address): mend the cause and publish the event again"},
 	"moved-on":       {Zh: "已经重发过或状态已变", En: "already sent again, or its state has changed"},
 }
 

@@ -101,7 +101,7 @@ func (d *Dispatcher) attempt(ctx context.Context, ch channels.Channel, j *job, f
 		if j.old && t.Capped {
 			d.release(ctx, in, j)
 		}
-		return ruled(v, j.attempt-1), fence
+		return d.ruled(v, j.attempt-1), fence
 	}
 	if begun.Sub(j.since) > d.Retry.MaxAge {
 		c := cause("too-old", channels.Permanent, nil)
@@ -230,12 +230,12 @@ func (d *Dispatcher) reserve(ctx context.Context, in rules.Input, j *job, until 
 			}
 		}
 		if v.Action != rules.Pass {
-			r := ruled(v, j.attempt-1)
+			r := d.ruled(v, j.attempt-1)
 			if r.State == schemas.Held {
 				r.Step = ledger.StepCap
 			}
 			if r.Step == ledger.StepDiverted && !hasAlternative(j.Delivery, schemas.WhenOverCap) {
-				r.State, r.Step = schemas.Dead, ""
+				r.State, r.Step = schemas.Dead, ledger.StepRuled
 			}
 			return r
 		}
@@ -282,9 +282,9 @@ func (d *Dispatcher) reconcile(ctx context.Context, ch channels.Channel, j *job)
 	r := &ledger.Record{State: o.State, Step: o.Step, Due: o.At, Attempt: j.attempt, Receipt: l.Receipt.ID, Reply: l.Receipt.Reply}
 	switch {
 	case o.State == schemas.Uncertain:
-		r.Lookup = j.lookup
+		r.Lookup, r.Step = j.lookup, ledger.StepUnasked
 		if o.Used {
-			r.Lookup++
+			r.Lookup, r.Step = j.lookup+1, ledger.StepNotYet
 		}
 		c := cause("outcome-unknown", channels.Unknown, err)
 		r.Cause = &c

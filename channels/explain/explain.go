@@ -133,7 +133,7 @@ func (t *Table) question(f *channels.Failure) query {
 	switch {
 	case f.Kind == dispatcher:
 		code := strings.TrimPrefix(strings.ToLower(f.Code), ownPrefix)
-		if word, ok := ruleWords[code]; ok {
+		if word, ok := ruleWords[strings.TrimPrefix(code, "rule-")]; ok {
 			code = word
 		}
 		return query{place: at, code: ownPrefix + code, raw: f.Code, text: f.Line}

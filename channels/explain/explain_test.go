@@ -94,6 +94,7 @@ func TestOwnDecisionsAreExplained(t *testing.T) {
 	}{
 		{"daily-cap", "operator", "after-wait", channels.Throttled},
 		{"12", "operator", "after-wait", channels.Throttled},
+		{"rule-12", "operator", "after-wait", channels.Throttled},
 		{"number-limit", "operator", "after-wait", channels.Throttled},
 		{"cap-unavailable", "operator", "yes", channels.Temporary},
 		{"ledger-unavailable", "operator", "yes", channels.Temporary},

@@ -12,7 +12,7 @@ const (
 	ownPrefix = "dispatcher:" // our own conditions and decisions
 )
 
-// ruleWords are the codes behind the rule ids that a verdict carries.
+// ruleWords are the codes behind the rule ids that a verdict carries; a record writes "rule-12".
 var ruleWords = map[string]string{
 	"1": "content", "2": "content", "3": "content", "4": "content", "5": "content", "6": "content",
 	"7": "content", "8": "content", "11": "content",

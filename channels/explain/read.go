@@ -21,7 +21,7 @@ func (t *Table) read(channel, provider, line string) []query {
 
 	if at.channel == dispatcher {
 		code := strings.TrimPrefix(strings.ToLower(line), ownPrefix)
-		if word, ok := ruleWords[code]; ok {
+		if word, ok := ruleWords[strings.TrimPrefix(code, "rule-")]; ok {
 			code = word
 		}
 		return []query{{place: at, code: ownPrefix + code, raw: line, text: line}}

@@ -33,7 +33,7 @@ func ParseFilter(s string, now time.Time) (Filter, error) {
 	for _, t := range terms {
 		key, value, ok := strings.Cut(t, "=")
 		if !ok || value == "" || !slices.Contains(filterKeys, key) {
-			return f, invalid(fmt.Sprintf("筛选条件 %q 无法识别:应为 键=值,可用的键:%s", t, strings.Join(filterKeys, "、")),
+			return f, invalid(fmt.Sprintf("筛选条件 %q 无法识别：应为 键=值，可用的键：%s", t, strings.Join(filterKeys, "、")),
 				fmt.Sprintf("filter term %q: want key=value with one of the keys %s", t, strings.Join(filterKeys, ", ")))
 		}
 		switch key {
@@ -109,7 +109,7 @@ func instant(s string, now time.Time) (time.Time, error) {
 	if t, err := time.ParseInLocation(time.DateOnly, s, now.Location()); err == nil {
 		return t, nil
 	}
-	return time.Time{}, invalid(fmt.Sprintf("时间 %q 无法识别:应为 2h、3d、2026-11-23 或 RFC 3339 时间", s),
+	return time.Time{}, invalid(fmt.Sprintf("时间 %q 无法识别：应为 2h、3d、2026-11-23 或 RFC 3339 时间", s),
 		fmt.Sprintf("time %q: want 2h, 3d, 2026-11-23 or an RFC 3339 instant", s))
 }
 

@@ -41,24 +41,26 @@ type Record struct {
 
 // Steps.
 const (
-	StepRetry      = "retry"      // held: an attempt failed, the next is due
-	StepThrottled  = "throttled"  // held: a budget or a third party asked to wait; no attempt used up
-	StepWait       = "wait"       // held: not_before, quiet hours
-	StepCap        = "cap"        // held: the daily cap has room again at Due
-	StepShutdown   = "shutdown"   // held: the worker stopped; goes on at once
-	StepNoTake     = "not-taken"  // held: the third party, asked, knew nothing of the message
-	StepReplay     = "replay"     // planned: sent again by a person
-	StepRecall     = "recall"     // cancelled: by the producer
-	StepTooLate    = "too-late"   // accepted: the recall came after the call had begun
-	StepReplanned  = "replanned"  // cancelled: planned again with other rules before it was sent
-	StepDiverted   = "diverted"   // suppressed: over the cap, another channel takes it
-	StepFallback   = "fallback"   // planned: in place of a delivery that failed
-	StepReceipt    = "receipt"    // by a receipt or a query
-	StepTakeover   = "takeover"   // uncertain: the worker died between the call and its record
-	StepClosed     = "closed"     // dead: nobody could say what became of it
-	StepExhausted  = "exhausted"  // dead: no attempt left
-	StepTooOld     = "too-old"    // dead: waited longer than retry.max_age
-	StepDuplicates = "duplicates" // repeated by a broker that was killed
+	StepRetry     = "retry"     // held: an attempt failed, the next is due
+	StepThrottled = "throttled" // held: a budget or a third party asked to wait; no attempt used up
+	StepWait      = "wait"      // held: not_before, quiet hours
+	StepCap       = "cap"       // held: the daily cap has room again at Due
+	StepShutdown  = "shutdown"  // held: the worker stopped; goes on at once
+	StepNoTake    = "not-taken" // held: the third party, asked, knew nothing of the message
+	StepReplay    = "replay"    // planned: sent again by a person
+	StepRecall    = "recall"    // cancelled: by the producer
+	StepTooLate   = "too-late"  // accepted: the recall came after the call had begun
+	StepReplanned = "replanned" // cancelled: planned again with other rules before it was sent
+	StepDiverted  = "diverted"  // suppressed: over the cap, another channel takes it
+	StepFallback  = "fallback"  // planned: in place of a delivery that failed
+	StepReceipt   = "receipt"   // by a receipt or a query
+	StepTakeover  = "takeover"  // uncertain: the worker died between the call and its record
+	StepClosed    = "closed"    // dead: nobody could say what became of it
+	StepExhausted = "exhausted" // dead: no attempt left
+	StepTooOld    = "too-old"   // dead: waited longer than retry.max_age
+	StepRuled     = "ruled"     // dead: a rule said no, and an operator is to see it
+	StepUnasked   = "unasked"   // uncertain: the third party could not be asked
+	StepNotYet    = "not-yet"   // uncertain: asked, the third party does not know the message (yet)
 )
 
 // Plan is what a list shows of a delivery without its content.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/yizhan-dev/yizhan/channels"
@@ -125,23 +126,19 @@ func deliveryStory(e Entry, rs []*Record, lang string, explain channels.Explaine
 // Note tells one record so that an operator can read it out on the phone.
 func Note(r *Record, why *Told) schemas.Text {
 	t := note(r)
-	if why != nil {
-		t.Zh += ":" + why.Zh
-		t.En += ": " + why.En
-		if why.Provider != "" || why.Code != "" {
-			t.Zh += "(" + why.Code + ")"
-			t.En += " (" + why.Code + ")"
-		}
+	if why != nil && why.Code != "outcome-unknown" { // of that the note has said all
+		t.Zh += "：" + why.Zh + "（" + why.Code + "）"
+		t.En += ": " + why.En + " (" + why.Code + ")"
 	}
 	switch {
 	case r.State == schemas.Held && r.Step == StepRetry, r.State == schemas.Held && r.Step == StepThrottled:
-		t.Zh += ";" + in(r).Zh + "再试"
+		t.Zh += "；" + in(r).Zh + "再试"
 		t.En += "; next try " + in(r).En
 	case r.State == schemas.Held && !r.Due.IsZero() && r.Step != StepShutdown && r.Step != StepNoTake:
-		t.Zh += ";" + in(r).Zh + "继续"
+		t.Zh += "；" + in(r).Zh + "继续"
 		t.En += "; goes on " + in(r).En
 	case r.State == schemas.Uncertain:
-		t.Zh += ";不会盲目重发," + in(r).Zh + "向第三方查询"
+		t.Zh += "；不会盲目重发，" + in(r).Zh + "向第三方查询"
 		t.En += "; not sent again blindly, the third party is asked " + in(r).En
 	}
 	return t
@@ -162,76 +159,81 @@ func note(r *Record) schemas.Text {
 		switch r.Step {
 		case StepReplay:
 			return schemas.Text{
-				Zh: fmt.Sprintf("%s 重新发送(第 %d 次重发),原因:%s", r.By, r.Replay, r.Reason),
+				Zh: fmt.Sprintf("%s 重新发送(第 %d 次重发)，原因：%s", r.By, r.Replay, r.Reason),
 				En: fmt.Sprintf("sent again by %s (replay %d), reason: %s", r.By, r.Replay, r.Reason),
 			}
 		case StepFallback:
-			return schemas.Text{Zh: "原渠道未能送达,改走本渠道", En: "the first channel failed, this one takes over"}
+			return schemas.Text{Zh: "原渠道未能送达，改走本渠道", En: "the first channel failed, this one takes over"}
 		}
 		if r.Plan != nil && r.Plan.Route != "" {
-			return schemas.Text{Zh: "已受理,按路由 " + r.Plan.Route + " 排队等待发送", En: "taken in, queued by route " + r.Plan.Route}
+			return schemas.Text{Zh: "已受理，按路由 " + r.Plan.Route + " 排队等待发送", En: "taken in, queued by route " + r.Plan.Route}
 		}
-		return schemas.Text{Zh: "已受理,排队等待发送", En: "taken in and queued"}
+		return schemas.Text{Zh: "已受理，排队等待发送", En: "taken in and queued"}
 	case schemas.Held:
 		switch r.Step {
 		case StepRetry:
 			return schemas.Text{Zh: "第 " + n + " 次尝试未成功", En: "attempt " + n + " failed"}
 		case StepThrottled:
-			return schemas.Text{Zh: "需要等待,不计入尝试次数", En: "has to wait, no attempt used up"}
+			return schemas.Text{Zh: "需要等待，不计入尝试次数", En: "has to wait, no attempt used up"}
 		case StepCap:
-			return schemas.Text{Zh: "该号码的每日上限已满,等待名额", En: "the number's daily cap is full, waits for a place"}
+			return schemas.Text{Zh: "该号码的每日上限已满，等待名额", En: "the number's daily cap is full, waits for a place"}
 		case StepShutdown:
-			return schemas.Text{Zh: "发送进程正在停机,由其他进程接手", En: "the worker is stopping, another one goes on"}
+			return schemas.Text{Zh: "发送进程正在停机，由其他进程接手", En: "the worker is stopping, another one goes on"}
 		case StepNoTake:
-			return schemas.Text{Zh: "第三方确认没有收到上一次请求,可以安全重发", En: "the third party did not take the last request, so it is safe to send again"}
+			return schemas.Text{Zh: "第三方确认没有收到上一次请求，可以安全重发", En: "the third party did not take the last request, so it is safe to send again"}
 		}
 		return schemas.Text{Zh: "按规则等待", En: "waits as the rules ask"}
 	case schemas.Sending:
 		return schemas.Text{Zh: "第 " + n + " 次尝试开始", En: "attempt " + n + " begins"}
 	case schemas.Accepted:
 		if r.Step == StepTooLate {
-			return schemas.Text{Zh: "撤回来得太晚:第三方已接受" + receipt, En: "the recall came too late: the third party has accepted it" + receipt}
+			return schemas.Text{Zh: "撤回来得太晚：第三方已接受" + zh(receipt), En: "the recall came too late: the third party has accepted it" + receipt}
 		}
 		if r.Step == StepReceipt {
-			return schemas.Text{Zh: "向第三方查询得知:已接受" + receipt, En: "asked, the third party says: accepted" + receipt}
+			return schemas.Text{Zh: "向第三方查询得知：已接受" + zh(receipt), En: "asked, the third party says: accepted" + receipt}
 		}
 		return schemas.Text{
-			Zh: "第 " + n + " 次尝试:第三方已接受" + receipt + took, En: "attempt " + n + ": accepted by the third party" + receipt + took,
+			Zh: "第 " + n + " 次尝试：第三方已接受" + zh(receipt+took), En: "attempt " + n + ": accepted by the third party" + receipt + took,
 		}
 	case schemas.Delivered:
-		return schemas.Text{Zh: "第三方确认已送达" + receipt, En: "the third party confirms delivery" + receipt}
+		return schemas.Text{Zh: "第三方确认已送达" + zh(receipt), En: "the third party confirms delivery" + receipt}
 	case schemas.Undelivered:
 		return schemas.Text{Zh: "第三方确认未送达", En: "the third party says it was not delivered"}
 	case schemas.Uncertain:
 		if r.Step == StepTakeover {
-			return schemas.Text{Zh: "发送进程在调用途中中断,结果未知", En: "the worker was cut off during the call, the outcome is not known"}
+			return schemas.Text{Zh: "发送进程在调用途中中断，结果未知", En: "the worker was cut off during the call, the outcome is not known"}
 		}
-		if r.Lookup > 1 {
-			return schemas.Text{Zh: "已查询,第三方还没有这条消息的结果", En: "asked, the third party has no answer yet"}
+		switch r.Step {
+		case StepNotYet:
+			return schemas.Text{Zh: "已向第三方查询，尚无这条消息的记录", En: "asked, the third party does not know the message yet"}
+		case StepUnasked:
+			return schemas.Text{Zh: "向第三方查询未成功，结果仍然未知", En: "the third party could not be asked, the outcome is still not known"}
 		}
-		return schemas.Text{Zh: "请求已发出,但没有收到第三方的答复", En: "the request left, no answer came"}
+		return schemas.Text{Zh: "请求已发出，但没有收到第三方的答复", En: "the request left, no answer came"}
 	case schemas.Suppressed:
 		if r.Step == StepDiverted {
-			return schemas.Text{Zh: "该号码的每日上限已满,改走其他渠道", En: "the number's daily cap is full, another channel takes it"}
+			return schemas.Text{Zh: "该号码的每日上限已满，改走其他渠道", En: "the number's daily cap is full, another channel takes it"}
 		}
-		return schemas.Text{Zh: "被规则拦截,没有发送", En: "a rule said no, nothing was sent"}
+		return schemas.Text{Zh: "被规则拦截，没有发送", En: "a rule said no, nothing was sent"}
 	case schemas.Expired:
-		return schemas.Text{Zh: "已过有效期,没有再发送", En: "too late, not sent any more"}
+		return schemas.Text{Zh: "已过有效期，没有再发送", En: "too late, not sent any more"}
 	case schemas.Cancelled:
 		if r.Step == StepReplanned {
-			return schemas.Text{Zh: "规则变更后重新规划,本条取消", En: "planned anew after the rules changed, this one is dropped"}
+			return schemas.Text{Zh: "规则变更后重新规划，本条取消", En: "planned anew after the rules changed, this one is dropped"}
 		}
 		return schemas.Text{Zh: "已被撤回", En: "recalled"}
 	case schemas.Dead:
 		switch r.Step {
 		case StepExhausted:
-			return schemas.Text{Zh: "尝试 " + n + " 次后放弃,进入死信", En: "given up after " + n + " attempts, kept as a dead letter"}
+			return schemas.Text{Zh: "尝试 " + n + " 次后放弃，进入死信", En: "given up after " + n + " attempts, kept as a dead letter"}
+		case StepRuled:
+			return schemas.Text{Zh: "按规则没有发送，进入死信", En: "not sent, as the rules ask; kept as a dead letter"}
 		case StepTooOld:
-			return schemas.Text{Zh: "等待过久,进入死信", En: "waited too long, kept as a dead letter"}
+			return schemas.Text{Zh: "等待过久，进入死信", En: "waited too long, kept as a dead letter"}
 		case StepClosed:
-			return schemas.Text{Zh: "始终无法确认是否送达,进入死信,等人工判断", En: "nobody could say whether it arrived; kept as a dead letter for a person to decide"}
+			return schemas.Text{Zh: "始终无法确认是否送达，进入死信，等人工判断", En: "nobody could say whether it arrived; kept as a dead letter for a person to decide"}
 		}
-		return schemas.Text{Zh: "重试没有意义,进入死信", En: "no retry can help, kept as a dead letter"}
+		return schemas.Text{Zh: "重试没有意义，进入死信", En: "no retry can help, kept as a dead letter"}
 	}
 	return schemas.Text{Zh: string(r.State), En: string(r.State)}
 }
@@ -251,3 +253,6 @@ func in(r *Record) schemas.Text {
 	}
 	return schemas.Text{Zh: "到 " + r.Due.Format("2006-01-02 15:04 MST"), En: "at " + r.Due.Format("2006-01-02 15:04 MST")}
 }
+
+// zh gives a list its Chinese commas.
+func zh(s string) string { return strings.ReplaceAll(s, ", ", "，") }
