@@ -370,3 +370,16 @@ func TestTerminalOnlyOutput(t *testing.T) {
 		}
 	}
 }
+
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, errors.New("no space left") }
+
+func TestLostOutputIsAnError(t *testing.T) {
+	serve(t)
+	var errw bytes.Buffer
+	code := run(context.Background(), []string{"version"}, strings.NewReader(""), fullDisk{}, &errw)
+	if code != exitProblem || !strings.Contains(errw.String(), "the output cannot be written: no space left") {
+		t.Errorf("exit %d, %s", code, errw.String())
+	}
+}

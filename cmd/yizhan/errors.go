@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 
@@ -82,12 +81,13 @@ func report(w io.Writer, err error, started bool) int {
 	if e.code == exitUsage && e.hint == (schemas.Text{}) {
 		e.hint = schemas.Text{Zh: "加 --help 查看用法", En: "add --help to see how it is used"}
 	}
-	fmt.Fprintln(w, tr("错误：", "error: ")+clean(e.Error()))
+	u := &ui{err: w}
+	u.note(tr("错误：", "error: ") + e.Error())
 	for _, p := range e.problems {
-		fmt.Fprintln(w, "  "+clean(problemLine(p)))
+		u.note("  " + problemLine(p))
 	}
 	if hint := say(e.hint); hint != "" {
-		fmt.Fprintln(w, tr("建议：", "hint: ")+clean(hint))
+		u.note(tr("建议：", "hint: ") + hint)
 	}
 	return e.code
 }

@@ -33,6 +33,9 @@ func newUI(cmd *cobra.Command) *ui {
 }
 
 func isTerminal(v any) bool {
+	if s, ok := v.(*sink); ok {
+		v = s.Writer
+	}
 	f, ok := v.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
@@ -47,7 +50,26 @@ func (u *ui) printJSON(v any) error {
 	return err
 }
 
-func (u *ui) printf(format string, args ...any) { fmt.Fprintf(u.out, format, args...) }
+// printf writes to out. That it failed, run tells at the end.
+func (u *ui) printf(format string, args ...any) { _, _ = fmt.Fprintf(u.out, format, args...) }
+
+// note writes a line to err, where nobody could be told that it failed.
+func (u *ui) note(line string) { _, _ = fmt.Fprintln(u.err, clean(line)) }
+
+// sink remembers that a write failed: results that are lost must not end in exit code 0.
+type sink struct {
+	io.Writer
+	err error
+}
+
+// Write implements io.Writer.
+func (s *sink) Write(b []byte) (int, error) {
+	n, err := s.Writer.Write(b)
+	if err != nil && s.err == nil {
+		s.err = err
+	}
+	return n, err
+}
 
 // color is an SGR parameter (ECMA-48 §8.3.117); plain has none.
 type color string
@@ -125,7 +147,7 @@ func (t *table) print(u *ui, indent string) {
 			}
 			gap += widths[i] - columns(c.text) + 2
 		}
-		fmt.Fprintln(u.out, b.String())
+		u.printf("%s\n", b.String())
 	}
 }
 
@@ -199,13 +221,13 @@ func (p *progress) set(done, total int64, note string) {
 		n := int(barWidth * min(done, total) / total)
 		bar = fmt.Sprintf("[%s%s] %3d%%  ", strings.Repeat("#", n), strings.Repeat(".", barWidth-n), 100*min(done, total)/total)
 	}
-	fmt.Fprintf(p.u.err, "\r\x1b[K%s%s", bar, note)
+	_, _ = fmt.Fprintf(p.u.err, "\r\x1b[K%s%s", bar, note)
 }
 
 // clear takes the line away; other output may follow.
 func (p *progress) clear() {
 	if p.shown {
-		fmt.Fprint(p.u.err, "\r\x1b[K")
+		_, _ = fmt.Fprint(p.u.err, "\r\x1b[K")
 		p.shown = false
 	}
 }

@@ -51,13 +51,13 @@ func publishCmd() *cobra.Command {
 			if err != nil {
 				return usageError("无法打开文件", "cannot open the file").because(err)
 			}
-			defer f.Close()
+			defer func() { _ = f.Close() }()
 			in, name = f, args[0]
 			if s, err := f.Stat(); err == nil && s.Mode().IsRegular() {
 				p.total = s.Size()
 			}
 		} else if isTerminal(in) {
-			fmt.Fprintln(p.ui.err, tr("从标准输入读取事件，Ctrl-D 结束", "reading events from standard input; Ctrl-D ends it"))
+			p.ui.note(tr("从标准输入读取事件，Ctrl-D 结束", "reading events from standard input; Ctrl-D ends it"))
 		}
 		return p.run(cmd.Context(), name, in)
 	}
@@ -213,10 +213,10 @@ func (p *publisher) refuse(where, detail string, problems []schemas.Problem) {
 	}
 	p.bar.clear()
 	if len(problems) == 0 {
-		fmt.Fprintln(p.ui.err, clean(where+": "+detail))
+		p.ui.note(where + ": " + detail)
 	}
 	for _, one := range problems {
-		fmt.Fprintln(p.ui.err, clean(where+": "+problemLine(one)))
+		p.ui.note(where + ": " + problemLine(one))
 	}
 }
 

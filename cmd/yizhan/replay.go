@@ -172,7 +172,7 @@ func (r *replayer) changedWhile(left int, now string, replayed int, err error) e
 // stopped tells how far it came before err.
 func (r *replayer) stopped(err error, replayed int) error {
 	if replayed > 0 {
-		fmt.Fprintf(r.ui.err, tr("此前已重发 %d 条\n", "%d were sent again before that\n"), replayed)
+		r.ui.note(fmt.Sprintf(tr("此前已重发 %d 条", "%d were sent again before that"), replayed))
 	}
 	return err
 }

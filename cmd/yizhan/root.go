@@ -23,13 +23,18 @@ func commands() []*cobra.Command {
 func run(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) int {
 	lang = chooseLang(args)
 	started := false
-	root := newRoot()
+	root := newRoot() //nolint:contextcheck // the commands take theirs from ExecuteContext
+	results := &sink{Writer: out}
 	root.SetArgs(args)
 	root.SetIn(in)
-	root.SetOut(out)
+	root.SetOut(results)
 	root.SetErr(errw)
 	finish(root, &started)
-	return report(errw, root.ExecuteContext(ctx), started)
+	err := root.ExecuteContext(ctx)
+	if err == nil && results.err != nil {
+		err = problemError("无法写出结果", "the output cannot be written").because(results.err)
+	}
+	return report(errw, err, started)
 }
 
 const (

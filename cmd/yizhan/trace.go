@@ -217,13 +217,17 @@ func verdictOf(state schemas.State, due time.Time, cause *ledger.Told) verdict {
 	case schemas.Held:
 		v = verdict{tr("消息在等待", "the message waits"), nobody, goesOn}
 	case schemas.Accepted:
-		v = verdict{tr("第三方已接受消息，尚无送达回执", "the third party accepted the message; no receipt says yet that it arrived"), nobody,
-			tr("如接收人称未收到，请让其检查垃圾箱和拦截设置，再凭回执编号向第三方查询", "if the recipient misses it: look into spam and block lists, then ask the third party with its id")}
+		v = verdict{
+			tr("第三方已接受消息，尚无送达回执", "the third party accepted the message; no receipt says yet that it arrived"), nobody,
+			tr("如接收人称未收到，请让其检查垃圾箱和拦截设置，再凭回执编号向第三方查询", "if the recipient misses it: look into spam and block lists, then ask the third party with its id"),
+		}
 	case schemas.Delivered:
 		v = verdict{tr("消息已送达", "the message arrived"), nobody, tr("无需处理", "nothing")}
 	case schemas.Uncertain:
-		v = verdict{tr("请求已发出但没有收到答复，不知道第三方是否已接受", "the request left and no answer came: nobody knows yet whether it was accepted"),
-			tr("系统正在向第三方查询", "Yizhan is asking the third party"), tr("不要重发，以免接收人收到两次", "do not send it again: it might arrive twice") + nextLookup(due)}
+		v = verdict{
+			tr("请求已发出但没有收到答复，不知道第三方是否已接受", "the request left and no answer came: nobody knows yet whether it was accepted"),
+			tr("系统正在向第三方查询", "Yizhan is asking the third party"), tr("不要重发，以免接收人收到两次", "do not send it again: it might arrive twice") + nextLookup(due),
+		}
 	case schemas.Cancelled:
 		v = verdict{tr("消息已撤回，没有发送", "the message was recalled and not sent"), nobody, tr("无需处理", "nothing")}
 	case schemas.Expired:
