@@ -6,15 +6,31 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"reflect"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 )
 
-// Decode reads one document into v. An empty document leaves v as it is.
+// Decode reads one document into v. An empty document leaves v as it is, and so does null for a
+// single value. A value of another type than v's is an error, nothing is converted: 7.5 is no whole
+// number and 10086 no text; an explicit 0 is one where the field is omitempty, since the program
+// could not tell it from an absent one. The error of a bad document is a [*Mistake].
 func Decode(b []byte, v any) error {
-	err := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict()).Decode(v)
+	file, err := parser.ParseBytes(b, 0)
+	if err != nil {
+		return tidy(err)
+	}
+	for i, doc := range file.Docs {
+		if i > 0 && doc.Body != nil { // the library would read the first and forget the rest
+			return mistake(doc.Body.GetToken(), "只能有一个 YAML 文档", "want one YAML document only")
+		}
+		if err := check(doc.Body, reflect.TypeOf(v), ""); err != nil {
+			return err
+		}
+	}
+	err = yaml.NewDecoder(bytes.NewReader(b), yaml.Strict()).Decode(v)
 	if errors.Is(err, io.EOF) {
 		return nil
 	}
@@ -34,20 +50,20 @@ func (s *Section) UnmarshalYAML(n ast.Node) error {
 // Present says whether the section was there at all.
 func (s Section) Present() bool { return s.node != nil }
 
-// Decode reads the section strictly into v; an absent one leaves v as it is.
-func (s Section) Decode(v any) error {
-	if s.node == nil {
-		return nil
-	}
-	return tidy(yaml.NodeToValue(s.node, v, yaml.Strict()))
-}
+// Decode reads the section into v as strictly as the function [Decode]; an absent one leaves v as it is.
+func (s Section) Decode(v any) error { return s.read(v, yaml.Strict()) }
 
 // Peek reads what v knows and ignores the rest.
-func (s Section) Peek(v any) error {
+func (s Section) Peek(v any) error { return s.read(v) }
+
+func (s Section) read(v any, opts ...yaml.DecodeOption) error {
 	if s.node == nil {
 		return nil
 	}
-	return tidy(yaml.NodeToValue(s.node, v))
+	if err := check(s.node, reflect.TypeOf(v), ""); err != nil {
+		return err
+	}
+	return tidy(yaml.NodeToValue(s.node, v, opts...))
 }
 
 // ToJSON converts a document to JSON, for checking it against a JSON Schema.
@@ -56,11 +72,4 @@ func ToJSON(b []byte) ([]byte, error) {
 		return nil, tidy(err)
 	}
 	return yaml.YAMLToJSON(b)
-}
-
-func tidy(err error) error {
-	if err == nil {
-		return nil
-	}
-	return errors.New(yaml.FormatError(err, false, true))
 }
