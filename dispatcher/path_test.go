@@ -506,7 +506,7 @@ func TestAWorkerThatDiesLeavesDoubtNotARepeat(t *testing.T) {
 		time.Sleep(time.Second)
 		cancel()
 		<-done
-		id := schemas.DeliveryID("/erp", "a", "+8613800138000", "sms")
+		id := schemas.DeliveryID("acme", "/erp", "a", "+8613800138000", "sms")
 		subject := ledger.Subject("acme", r.hasher.Hash("+8613800138000"), id)
 		_, seq, err := r.Ledger.Last(r.t.Context(), subject)
 		if err != nil || seq == 0 {

@@ -221,7 +221,7 @@ func (d *Dispatcher) delivery(e *schemas.Event, book *rules.Book, to schemas.Rec
 func (d *Dispatcher) bare(e *schemas.Event, book *rules.Book, to schemas.Recipient, channel, route string, now time.Time) (*schemas.Delivery, *schemas.Cause) {
 	address := addressOf(to, d.address(channel))
 	dl := &schemas.Delivery{
-		ID: schemas.DeliveryID(e.Source, e.ID, address, channel), Event: ref(e), Tenant: e.Tenant, Channel: channel,
+		ID: schemas.DeliveryID(e.Tenant, e.Source, e.ID, address, channel), Event: ref(e), Tenant: e.Tenant, Channel: channel,
 		Category: e.Data.Category, Priority: e.Data.Priority, To: to, Route: route,
 		NotBefore: e.Data.NotBefore, Expires: e.Data.Expires, PlannedAt: now, TraceParent: e.TraceParent,
 	}
@@ -233,7 +233,7 @@ func (d *Dispatcher) bare(e *schemas.Event, book *rules.Book, to schemas.Recipie
 	t := ch.Traits()
 	if address == "" {
 		// No address: the id must still tell this recipient from the next.
-		dl.ID = schemas.DeliveryID(e.Source, e.ID, "?"+to.Phone+to.Email+to.Name, channel)
+		dl.ID = schemas.DeliveryID(e.Tenant, e.Source, e.ID, "?"+to.Phone+to.Email+to.Name, channel)
 		why := cause("no-recipient", channels.BadTarget, fmt.Errorf("the recipient has no %s for channel %s", t.Address, channel))
 		return dl, &why
 	}
@@ -387,8 +387,10 @@ func (d *Dispatcher) buryEvent(ctx context.Context, msg jetstream.Msg, meta *jet
 	tenant := token(msg.Subject(), 2)
 	id := fmt.Sprintf("event-%d", meta.Sequence.Stream) // unreadable: it has no id of its own
 	var seq uint64
+	var about schemas.EventRef
 	if e != nil {
 		id, _ = schemas.EventKey(e.Source, e.ID)
+		about = ref(e)
 		rec := &ledger.EventRecord{
 			Time: time.Now(), Seq: meta.Sequence.Stream, Event: ref(e), Tenant: e.Tenant, State: schemas.Dead, Cause: &c,
 		}
@@ -410,7 +412,7 @@ func (d *Dispatcher) buryEvent(ctx context.Context, msg jetstream.Msg, meta *jet
 	d.Log.Warn("event buried", zap.String("subject", msg.Subject()), zap.String("id", id), zap.String("code", c.Code), zap.String("line", c.Line))
 	return d.Dead.Put(ctx, &schemas.DeadLetter{
 		ID: id, Time: time.Now(), Tenant: tenant, Channel: EventChannel, State: schemas.Dead, Cause: c,
-		Event: msg.Data(), Headers: headers, Fence: seq,
+		Event: msg.Data(), Headers: headers, Ref: about, Fence: seq,
 	})
 }
 
@@ -422,7 +424,7 @@ func EventMessage(e *schemas.Event, body []byte) *nats.Msg {
 	m := nats.NewMsg(broker.EventSubject(e.Tenant, e.Type))
 	m.Data = body
 	id, source := schemas.EventKey(e.Source, e.ID)
-	m.Header.Set(nats.MsgIdHdr, id+source)
+	m.Header.Set(nats.MsgIdHdr, e.Tenant+"."+id+source) // per tenant: nobody's event is dropped for another's
 	m.Header.Set("Content-Type", "application/cloudevents+json")
 	return m
 }

@@ -31,7 +31,7 @@ func (d *Dispatcher) Recall(ctx context.Context, tenant, source, id, by string) 
 	if e == nil {
 		// Not planned yet: take its place in the ledger, and the planner finds a duplicate.
 		rec := &ledger.EventRecord{
-			Time: time.Now(), Event: schemas.EventRef{Source: source, ID: id}, Tenant: tenant, State: schemas.Cancelled,
+			Time: time.Now(), Event: schemas.EventRef{Source: source, ID: id}, Tenant: tenant, State: schemas.Cancelled, By: by,
 		}
 		_, err := d.Ledger.PutEvent(ctx, rec, 0)
 		if !errors.Is(err, broker.ErrConflict) {

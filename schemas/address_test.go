@@ -210,11 +210,11 @@ func FuzzMaskNumber(f *testing.F) {
 }
 
 func TestDeliveryID(t *testing.T) {
-	id := DeliveryID("/erp", "1", "+8613800138000", "sms")
+	id := DeliveryID("acme", "/erp", "1", "+8613800138000", "sms")
 	if !isDeliveryID(id) {
 		t.Errorf("DeliveryID = %q, want 29 of a-z and 2-7", id)
 	}
-	if again := DeliveryID("/erp", "1", "+8613800138000", "sms"); again != id {
+	if again := DeliveryID("acme", "/erp", "1", "+8613800138000", "sms"); again != id {
 		t.Errorf("the same delivery has two ids, %s and %s", id, again)
 	}
 	event, source := EventKey("/erp", "1")
@@ -222,12 +222,12 @@ func TestDeliveryID(t *testing.T) {
 		t.Errorf("EventKey = %q, %q; the id %q holds %q", event, source, id, IDToken(id))
 	}
 	for _, other := range []string{
-		DeliveryID("/erp2", "1", "+8613800138000", "sms"),
-		DeliveryID("/erp", "2", "+8613800138000", "sms"),
-		DeliveryID("/erp", "1", "+8613800138001", "sms"),
-		DeliveryID("/erp", "1", "+8613800138000", "mail"),
-		DeliveryID("/erp1", "", "+8613800138000", "sms"), // parts do not run into each other
-		DeliveryID("/erp", "1", "+8613800138000sms", ""),
+		DeliveryID("acme", "/erp2", "1", "+8613800138000", "sms"),
+		DeliveryID("acme", "/erp", "2", "+8613800138000", "sms"),
+		DeliveryID("acme", "/erp", "1", "+8613800138001", "sms"),
+		DeliveryID("acme", "/erp", "1", "+8613800138000", "mail"),
+		DeliveryID("acme", "/erp1", "", "+8613800138000", "sms"), // parts do not run into each other
+		DeliveryID("acme", "/erp", "1", "+8613800138000sms", ""),
 	} {
 		if other == id {
 			t.Errorf("two deliveries share the id %s", id)

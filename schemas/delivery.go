@@ -98,15 +98,17 @@ type DeadLetter struct {
 	ID       string    `json:"id"` // delivery id; for an event that was never planned, its event key
 	Time     time.Time `json:"time"`
 	Tenant   string    `json:"tenant"`
-	Channel  string    `json:"channel"` // "-" for an event
+	Channel  string    `json:"channel"` // "event" for an event
 	State    State     `json:"state"`   // dead
 	Attempts int       `json:"attempts"`
 	Replay   int       `json:"replay"` // how often it had been replayed before it died
 	Cause    Cause     `json:"cause"`
 	Delivery *Delivery `json:"delivery,omitzero"`
-	// Event holds the original bytes of an event that was never planned, and Headers what came with it.
+	// Event holds the original bytes of an event that was never planned, Headers what came with it, and
+	// Ref what could be read of it.
 	Event   []byte            `json:"event,omitzero"`
 	Headers map[string]string `json:"headers,omitzero"`
+	Ref     EventRef          `json:"ref,omitzero"`
 	Fence   uint64            `json:"fence"` // sequence of the ledger record that declared it dead
 }
 

@@ -31,14 +31,14 @@ func EventKey(source, id string) (idToken, sourceToken string) {
 
 // DeliveryID identifies one delivery for ever: the event's id token (13 characters, the same for
 // all deliveries of an event, so that the event is found from any of them) and 16 characters of
-// hash(source, id, recipient, channel).
-func DeliveryID(source, id, recipient, channel string) string {
-	return hash(idHashBytes, id) + hash(10, source, id, recipient, channel)
+// hash(tenant, source, id, recipient, channel): tenants name their sources as they like.
+func DeliveryID(tenant, source, id, recipient, channel string) string {
+	return hash(idHashBytes, id) + hash(10, tenant, source, id, recipient, channel)
 }
 
 // IDToken is the event's id token inside a delivery id, "" when id is not a delivery id.
 func IDToken(deliveryID string) string {
-	if len(deliveryID) != 29 {
+	if !isDeliveryID(deliveryID) {
 		return ""
 	}
 	return deliveryID[:13]

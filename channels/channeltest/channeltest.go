@@ -94,7 +94,7 @@ func Delivery(n int) *schemas.Delivery {
 	src, id := "/erp/acme/receivables", fmt.Sprintf("AR-2026-%06d/due", n)
 	now := time.Now()
 	return &schemas.Delivery{
-		ID:       schemas.DeliveryID(src, id, "wang", "test"),
+		ID:       schemas.DeliveryID("acme", src, id, "wang", "test"),
 		Event:    schemas.EventRef{Source: src, ID: id, Type: "erp.invoice.due", Time: now},
 		Tenant:   "acme",
 		Channel:  "test",

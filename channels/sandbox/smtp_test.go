@@ -192,7 +192,7 @@ func TestSMTPLogin(t *testing.T) {
 
 func TestSMTPItem(t *testing.T) {
 	s, b := startSMTP(t, SMTPConfig{})
-	id := schemas.DeliveryID("/erp", "1", "wang", "mail")
+	id := schemas.DeliveryID("acme", "/erp", "1", "wang", "mail")
 	body := "Content-Type: multipart/alternative; boundary=x\r\n\r\n--x\r\nContent-Type: text/plain; charset=gb18030\r\n" +
 		"Content-Transfer-Encoding: base64\r\n\r\nxPq6ww==\r\n--x\r\nContent-Type: text/html; charset=utf-8\r\n\r\n<p>您好</p>\r\n--x--\r\n"
 	if err := mailTo(dialSMTP(t, s), "wang@example.com", id, body); err != nil {

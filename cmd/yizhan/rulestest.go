@@ -223,7 +223,7 @@ func (r *rulesFile) tryDelivery(e *schemas.Event, to schemas.Recipient, channel,
 	}
 	d.Message = &m
 	in := rules.Input{Kind: kind, Signature: m.Signature, Now: now, Delivery: &schemas.Delivery{
-		ID:    schemas.DeliveryID(e.Source, e.ID, to.Phone+to.Email+to.Webhook, channel),
+		ID:    schemas.DeliveryID(e.Tenant, e.Source, e.ID, to.Phone+to.Email+to.Webhook, channel),
 		Event: schemas.EventRef{Source: e.Source, ID: e.ID, Type: e.Type, Time: e.Time}, Tenant: e.Tenant, Channel: channel,
 		Category: e.Data.Category, Priority: e.Data.Priority, To: to, Message: m, Route: route,
 		NotBefore: e.Data.NotBefore, Expires: e.Data.Expires, PlannedAt: now,

@@ -126,7 +126,7 @@ func (f Filter) subject() string {
 
 func (f Filter) matches(l *schemas.DeadLetter) bool {
 	is := func(want, have string) bool { return want == "" || want == have }
-	var event schemas.EventRef
+	event := l.Ref
 	var template, phone, email, webhook string
 	if l.Delivery != nil {
 		event, template = l.Delivery.Event, l.Delivery.Message.Template

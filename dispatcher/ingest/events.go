@@ -243,10 +243,7 @@ func (s *server) storeOne(ctx context.Context, e *schemas.Event, body []byte) (d
 			return before != nil, err
 		}
 	}
-	m := dispatcher.EventMessage(e, body)
-	// The idempotency key is per tenant: nobody's event is dropped for another tenant's of the same id.
-	m.Header.Set(nats.MsgIdHdr, e.Tenant+"."+m.Header.Get(nats.MsgIdHdr))
-	ack, err := s.d.Broker.Publish(ctx, m)
+	ack, err := s.d.Broker.Publish(ctx, dispatcher.EventMessage(e, body))
 	if err != nil {
 		return false, err
 	}

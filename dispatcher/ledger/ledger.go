@@ -84,6 +84,7 @@ type EventRecord struct {
 	Route      string           `json:"route,omitzero"`
 	State      schemas.State    `json:"state"` // planned, dead, cancelled
 	Cause      *schemas.Cause   `json:"cause,omitzero"`
+	By         string           `json:"by,omitzero"` // who recalled it
 	Deliveries []Entry          `json:"deliveries,omitzero"`
 }
 

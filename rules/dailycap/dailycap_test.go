@@ -306,7 +306,7 @@ func BenchmarkTenHotFull(b *testing.B)  { benchmark(b, 10, true) }
 func BenchmarkRecordOfFifty(b *testing.B) {
 	var entries []Entry
 	for i := range maxLimit {
-		entries = append(entries, Entry{schemas.DeliveryID("s", fmt.Sprint(i), "r", "c"), noon.UnixMilli(), noon.UnixMilli() + 7000, schemas.Notification})
+		entries = append(entries, Entry{schemas.DeliveryID("acme", "s", fmt.Sprint(i), "r", "c"), noon.UnixMilli(), noon.UnixMilli() + 7000, schemas.Notification})
 	}
 	for b.Loop() {
 		v, err := encode(entries)

@@ -78,7 +78,7 @@ func TestJudge(t *testing.T) {
 func TestHeldMessagesAreSpread(t *testing.T) {
 	seconds := make(map[int]bool)
 	for i := range 600 {
-		seconds[int(delay(schemas.DeliveryID("s", string(rune('a'+i)), "r", "c"))/time.Second)] = true
+		seconds[int(delay(schemas.DeliveryID("acme", "s", string(rune('a'+i)), "r", "c"))/time.Second)] = true
 	}
 	if len(seconds) < 50 {
 		t.Errorf("600 messages start in %d of 60 seconds", len(seconds))
