@@ -17,6 +17,24 @@ type Common struct {
 	Timeout time.Duration `yaml:"timeout,omitempty"` // one attempt, "15s"
 }
 
+const (
+	maxSlots   = 1024
+	minTimeout = time.Second
+	maxTimeout = 10 * time.Minute
+)
+
+// Check refuses slots and time limits that make no sense; absent ones are left to the kind's
+// defaults. The error is a [*schemas.Invalid].
+func (c Common) Check() error {
+	switch {
+	case c.Slots < 0 || c.Slots > maxSlots:
+		return BadSetting("slots", fmt.Sprintf("并发数须在 1 到 %d 之间", maxSlots), fmt.Sprintf("slots must be between 1 and %d", maxSlots))
+	case c.Timeout != 0 && (c.Timeout < minTimeout || c.Timeout > maxTimeout):
+		return BadSetting("timeout", "超时时间须在 1 秒到 10 分钟之间", "the timeout must be between 1s and 10m")
+	}
+	return nil
+}
+
 // Secret reads a secret from the file (relative to e.Dir) or, when file is empty, from the
 // environment variable. Neither given is "" and no error. A trailing newline is not part of it.
 func (e Env) Secret(file, env string) (string, error) {

@@ -3,7 +3,6 @@ package email
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net"
 	"net/mail"
@@ -67,8 +66,12 @@ type settings struct {
 	provider string
 }
 
-// settle fills in the defaults, reads the files and refuses what cannot work or is not safe.
+// settle fills in the defaults, reads the files and refuses what cannot work or is not safe. The
+// error is a [schemas.Invalid] and never contains the password.
 func (c Config) settle(env channels.Env) (*settings, error) {
+	if err := c.Common.Check(); err != nil {
+		return nil, err
+	}
 	if c.TLS == "" {
 		c.TLS = "implicit"
 	}
@@ -95,19 +98,20 @@ func (c Config) settle(env channels.Env) (*settings, error) {
 	}
 	s := &settings{Config: c, addr: net.JoinHostPort(c.Host, strconv.Itoa(c.Port)), provider: provider(c.Host)}
 	var err error
-	if s.from, err = ownAddress(c.From); err != nil {
-		return nil, fmt.Errorf("from: %w", err)
+	if s.from, err = ownAddress("from", c.From); err != nil {
+		return nil, err
 	}
 	if c.ReplyTo != "" {
-		if s.replyTo, err = ownAddress(c.ReplyTo); err != nil {
-			return nil, fmt.Errorf("reply_to: %w", err)
+		if s.replyTo, err = ownAddress("reply_to", c.ReplyTo); err != nil {
+			return nil, err
 		}
 	}
 	if s.password, err = env.Secret(c.PasswordFile, c.PasswordEnv); err != nil {
-		return nil, err
+		return nil, channels.BadSetting("password_file", "无法读取密码："+err.Error(), err.Error())
 	}
 	if (c.Username == "") != (s.password == "") {
-		return nil, errors.New("username and password_file (or password_env) go together")
+		return nil, channels.BadSetting("username", "username 与 password_file（或 password_env）必须同时填写",
+			"username and password_file (or password_env) go together")
 	}
 	if c.TLS != "none" {
 		if s.tls, err = c.tlsConfig(env.Dir); err != nil {
@@ -117,30 +121,30 @@ func (c Config) settle(env channels.Env) (*settings, error) {
 	return s, nil
 }
 
+// check refuses what no file needs to be read for.
 func (c Config) check() error {
 	switch {
 	case c.Host == "" || strings.ContainsAny(c.Host, ":/@ \t\r\n") && net.ParseIP(c.Host) == nil:
-		return fmt.Errorf("host %q: want the mail server's name, without scheme or port", c.Host)
+		return channels.BadSetting("host", "请填写邮件服务器的主机名，不含协议和端口", "want the mail server's name, without scheme or port")
 	case defaultPort[c.TLS] == 0:
-		return fmt.Errorf("tls %q: want implicit, starttls or none", c.TLS)
+		return channels.BadSetting("tls", "只能是 implicit、starttls 或 none", "want implicit, starttls or none")
 	case c.Port < 1 || c.Port > 65535:
-		return fmt.Errorf("port %d: want 1 to 65535", c.Port)
+		return channels.BadSetting("port", "端口须在 1 到 65535 之间", "want 1 to 65535")
 	case !slices.Contains([]string{"auto", "plain", "login", "cram-md5"}, c.Auth):
-		return fmt.Errorf("auth %q: want auto, plain, login or cram-md5", c.Auth)
+		return channels.BadSetting("auth", "只能是 auto、plain、login 或 cram-md5", "want auto, plain, login or cram-md5")
 	case c.Connections < 1 || c.Connections > maxConnections:
-		return fmt.Errorf("connections %d: want 1 to %d", c.Connections, maxConnections)
-	case c.Slots < 1 || c.Timeout < 0:
-		return errors.New("slots and timeout must be positive")
+		return channels.BadSetting("connections", fmt.Sprintf("连接数须在 1 到 %d 之间", maxConnections), fmt.Sprintf("want 1 to %d", maxConnections))
 	case c.From == "":
-		return errors.New(`from is missing: "ERP 通知 <erp@example.com>"`)
+		return channels.BadSetting("from", "请填写发件人，如“ERP 通知 <erp@example.com>”", `from is missing: "ERP 通知 <erp@example.com>"`)
 	case strings.ContainsAny(c.HELO, " \t\r\n"):
-		return fmt.Errorf("helo %q: want a host name", c.HELO)
+		return channels.BadSetting("helo", "应为主机名", "want a host name")
 	case c.TLS != "none" || loopback(c.Host):
 		return nil
 	case c.Username != "":
-		return errors.New("tls: none would send the password in clear: use implicit or starttls")
+		return channels.BadSetting("tls", "tls: none 会以明文发送密码，请使用 implicit 或 starttls",
+			"tls: none would send the password in clear: use implicit or starttls")
 	case !c.Insecure:
-		return errors.New("tls: none to another machine needs insecure: true")
+		return channels.BadSetting("tls", "对其他主机使用 tls: none 须同时设置 insecure: true", "tls: none to another machine needs insecure: true")
 	}
 	return nil
 }
@@ -156,24 +160,28 @@ func (c Config) tlsConfig(dir string) (*tls.Config, error) {
 	}
 	pem, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("ca_file: %w", err)
+		return nil, channels.BadSetting("ca_file", "无法读取证书文件："+err.Error(), err.Error())
 	}
 	if conf.RootCAs, err = x509.SystemCertPool(); err != nil {
 		conf.RootCAs = x509.NewCertPool()
 	}
 	if !conf.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("ca_file: %s holds no PEM certificate", c.CAFile)
+		return nil, channels.BadSetting("ca_file", "文件 "+c.CAFile+" 中没有可用的 PEM 证书", c.CAFile+" holds no PEM certificate")
 	}
 	return conf, nil
 }
 
-// ownAddress is an address of ours: it must do at every server, also at one without SMTPUTF8.
-func ownAddress(s string) (*mail.Address, error) {
+// ownAddress is an address of ours: it must do at every server, also at one without SMTPUTF8. key
+// is the setting that holds it.
+func ownAddress(key, s string) (*mail.Address, error) {
 	a, err := parseAddress(s)
-	if err == nil && !ascii(a.Address) {
-		return nil, fmt.Errorf("%w: the part before the @ must be ASCII", errAddress)
+	switch {
+	case err != nil:
+		return nil, channels.BadSetting(key, "不是有效的邮件地址，应如“ERP 通知 <erp@example.com>”", err.Error())
+	case !ascii(a.Address):
+		return nil, channels.BadSetting(key, "邮件地址 @ 之前的部分只能使用英文字符", errAddress.Error()+": the part before the @ must be ASCII")
 	}
-	return a, err
+	return a, nil
 }
 
 func loopback(host string) bool {

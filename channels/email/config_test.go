@@ -1,12 +1,14 @@
 package email
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/yizhan-dev/yizhan/channels"
+	"github.com/yizhan-dev/yizhan/schemas"
 	"github.com/yizhan-dev/yizhan/schemas/strictyaml"
 )
 
@@ -44,31 +46,37 @@ func TestConfigIsChecked(t *testing.T) {
 		{"{host: 127.0.0.1, tls: none, " + login + "from: a@example.com}", "127.0.0.1:25"},
 		{"{host: relay.example.com, tls: none, insecure: true, from: a@example.com}", "relay.example.com:25"},
 		{"{host: '::1', tls: none, from: a@example.com}", "[::1]:25"},
-		{"{from: a@example.com}", "error: host"},
-		{"{host: 'smtp://x', from: a@example.com}", "error: host"},
-		{"{host: smtp.example.com:465, from: a@example.com}", "error: host"},
-		{"{host: a, from: ''}", "error: from is missing"},
-		{"{host: a, from: nobody}", "error: from: not a mail address"},
-		{"{host: a, from: 通知@example.com}", "error: from: not a mail address: the part before the @"},
-		{"{host: a, from: a@example.com, reply_to: b}", "error: reply_to: not a mail address"},
-		{"{host: a, from: a@example.com, tls: opportunistic}", "error: tls"},
-		{"{host: a, from: a@example.com, tls: opportunistic, port: 25}", "error: tls"},
-		{"{host: a, from: a@example.com, port: 70000}", "error: port"},
-		{"{host: a, from: a@example.com, auth: ntlm}", "error: auth"},
-		{"{host: a, from: a@example.com, connections: 1000}", "error: connections"},
-		{"{host: a, from: a@example.com, helo: 'a b'}", "error: helo"},
-		{"{host: a, from: a@example.com, username: u}", "error: username and password_file"},
-		{"{host: a, from: a@example.com, password_env: YIZHAN_TEST_MAIL_PASSWORD}", "error: username and password_file"},
-		{"{host: a, from: a@example.com, username: u, password_file: absent}", "error: secret"},
-		{"{host: a, from: a@example.com, ca_file: absent}", "error: ca_file"},
-		{"{host: a, from: a@example.com, tls: none}", "error: tls: none to another machine needs insecure"},
-		{"{host: a, from: a@example.com, tls: none, insecure: true, " + login + "}", "error: tls: none would send the password in clear"},
+		{"{from: a@example.com}", "error: /host: "},
+		{"{host: 'smtp://x', from: a@example.com}", "error: /host: "},
+		{"{host: smtp.example.com:465, from: a@example.com}", "error: /host: "},
+		{"{host: a, from: ''}", "error: /from: from is missing"},
+		{"{host: a, from: nobody}", "error: /from: not a mail address"},
+		{"{host: a, from: 通知@example.com}", "error: /from: not a mail address: the part before the @"},
+		{"{host: a, from: a@example.com, reply_to: b}", "error: /reply_to: not a mail address"},
+		{"{host: a, from: a@example.com, tls: opportunistic}", "error: /tls: "},
+		{"{host: a, from: a@example.com, tls: opportunistic, port: 25}", "error: /tls: "},
+		{"{host: a, from: a@example.com, port: 70000}", "error: /port: "},
+		{"{host: a, from: a@example.com, auth: ntlm}", "error: /auth: "},
+		{"{host: a, from: a@example.com, connections: 1000}", "error: /connections: "},
+		{"{host: a, from: a@example.com, connections: -1}", "error: /connections: "},
+		{"{host: a, from: a@example.com, slots: -1}", "error: /slots: "},
+		{"{host: a, from: a@example.com, timeout: 11m}", "error: /timeout: "},
+		{"{host: a, from: a@example.com, helo: 'a b'}", "error: /helo: "},
+		{"{host: a, from: a@example.com, username: u}", "error: /username: username and password_file"},
+		{"{host: a, from: a@example.com, password_env: YIZHAN_TEST_MAIL_PASSWORD}", "error: /username: username and password_file"},
+		{"{host: a, from: a@example.com, username: u, password_file: absent}", "error: /password_file: secret"},
+		{"{host: a, from: a@example.com, ca_file: absent}", "error: /ca_file: "},
+		{"{host: a, from: a@example.com, tls: none}", "error: /tls: tls: none to another machine needs insecure"},
+		{"{host: a, from: a@example.com, tls: none, insecure: true, " + login + "}", "error: /tls: tls: none would send the password in clear"},
 		{"{host: a, from: a@example.com, password: inline}", "error: [1:"},
 	} {
 		s, err := settleYAML(t, tt.yaml)
 		got := ""
 		if err != nil {
 			got = "error: " + err.Error()
+			if bad, ok := errors.AsType[*schemas.Invalid](err); ok && (bad.Problems[0].Zh == "" || bad.Problems[0].En == "") {
+				t.Errorf("%s: not in both languages: %+v", tt.yaml, bad.Problems)
+			}
 		} else {
 			got = s.addr
 		}

@@ -55,7 +55,7 @@ func New(providers map[string]channels.Factory) channels.Factory {
 		if !ok {
 			known := strings.Join(slices.Sorted(maps.Keys(providers)), ", ")
 			return nil, channels.BadSetting("provider",
-				"未知的短信服务商“"+name+"”,可用的有:"+known,
+				"未知的短信服务商“"+name+"”，可用的有："+known,
 				"unknown SMS provider \""+name+"\"; known are: "+known)
 		}
 		return open(env, decode)

@@ -76,9 +76,15 @@ var _ channels.Factory = New
 // New opens the channel; it makes no connection. The error is a [schemas.Invalid] where a setting
 // cannot be used, and never contains the secret or the address.
 func New(env channels.Env, decode func(into any) error) (channels.Channel, error) {
-	cfg := Config{Format: "standard"}
+	var cfg Config
 	if err := decode(&cfg); err != nil {
 		return nil, err
+	}
+	if err := cfg.Common.Check(); err != nil {
+		return nil, err
+	}
+	if cfg.Format == "" {
+		cfg.Format = "standard"
 	}
 	if cfg.Slots == 0 {
 		cfg.Slots = defaultSlots
@@ -86,21 +92,15 @@ func New(env channels.Env, decode func(into any) error) (channels.Channel, error
 	if cfg.Timeout == 0 {
 		cfg.Timeout = defaultTimeout
 	}
-	switch {
-	case cfg.Slots < 0 || cfg.Slots > 1024:
-		return nil, channels.BadSetting("slots", "并发数须在 1 到 1024 之间", "slots must be between 1 and 1024")
-	case cfg.Timeout < time.Second:
-		return nil, channels.BadSetting("timeout", "超时时间不得小于 1 秒", "the timeout must be at least 1s")
-	}
 	open, ok := formats[cfg.Format]
 	if !ok {
 		known := strings.Join(slices.Sorted(maps.Keys(formats)), ", ")
 		return nil, channels.BadSetting("format",
-			"未知的格式“"+cfg.Format+"”,可用的有:"+known, "unknown format \""+cfg.Format+"\"; known are: "+known)
+			"未知的格式“"+cfg.Format+"”，可用的有："+known, "unknown format \""+cfg.Format+"\"; known are: "+known)
 	}
 	secret, err := env.Secret(cfg.SecretFile, cfg.SecretEnv)
 	if err != nil {
-		return nil, channels.BadSetting("secret_file", "无法读取密钥:"+err.Error(), err.Error())
+		return nil, channels.BadSetting("secret_file", "无法读取密钥："+err.Error(), err.Error())
 	}
 	f, err := open(secret)
 	if err != nil {
@@ -145,7 +145,7 @@ func address(env channels.Env, cfg Config, r reach) (*url.URL, error) {
 		}
 		var err error
 		if s, err = env.Secret(cfg.URLFile, cfg.URLEnv); err != nil {
-			return nil, channels.BadSetting("url_file", "无法读取地址:"+err.Error(), err.Error())
+			return nil, channels.BadSetting("url_file", "无法读取地址："+err.Error(), err.Error())
 		}
 	}
 	u, err := url.Parse(strings.TrimSpace(s))
@@ -156,7 +156,7 @@ func address(env channels.Env, cfg Config, r reach) (*url.URL, error) {
 		return nil, channels.BadSetting("url", "地址中不得包含用户名和密码", "the address must not hold a user name or password")
 	case u.Scheme == "http" && r != everywhere && !(r == publicAndMe && isLoopback(u.Hostname())):
 		return nil, channels.BadSetting("url",
-			"地址必须使用 https;内网地址如需使用 http,请设置 allow_private: true",
+			"地址必须使用 https；内网地址如需使用 http，请设置 allow_private: true",
 			"the address must be https; for http within your own network set allow_private: true")
 	}
 	u.Fragment = ""
@@ -175,7 +175,7 @@ func roots(env channels.Env, file string) (*x509.CertPool, error) {
 	}
 	pem, err := env.Secret(file, "")
 	if err != nil {
-		return nil, channels.BadSetting("ca_file", "无法读取证书文件:"+err.Error(), err.Error())
+		return nil, channels.BadSetting("ca_file", "无法读取证书文件："+err.Error(), err.Error())
 	}
 	pool, err := x509.SystemCertPool()
 	if err != nil {

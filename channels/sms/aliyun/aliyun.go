@@ -65,9 +65,15 @@ var (
 // New opens the channel; it makes no call. The error is a [schemas.Invalid] where a setting cannot
 // be used, and never contains a secret.
 func New(env channels.Env, decode func(into any) error) (channels.Channel, error) {
-	cfg := Config{Region: defaultRegion}
+	var cfg Config
 	if err := decode(&cfg); err != nil {
 		return nil, err
+	}
+	if err := cfg.Common.Check(); err != nil {
+		return nil, err
+	}
+	if cfg.Region == "" {
+		cfg.Region = defaultRegion
 	}
 	if cfg.Slots == 0 {
 		cfg.Slots = defaultSlots
@@ -76,14 +82,10 @@ func New(env channels.Env, decode func(into any) error) (channels.Channel, error
 		cfg.Timeout = defaultTimeout
 	}
 	switch {
-	case cfg.Slots < 0 || cfg.Slots > 1024:
-		return nil, channels.BadSetting("slots", "并发数须在 1 到 1024 之间", "slots must be between 1 and 1024")
-	case cfg.Timeout < time.Second:
-		return nil, channels.BadSetting("timeout", "超时时间不得小于 1 秒", "the timeout must be at least 1s")
 	case cfg.Signature == "":
-		return nil, channels.BadSetting("signature", "请填写短信签名(不含【】)", "give the SMS signature, without brackets")
+		return nil, channels.BadSetting("signature", "请填写短信签名（不含【】）", "give the SMS signature, without brackets")
 	case strings.ContainsAny(cfg.Signature, "【】[]"):
-		return nil, channels.BadSetting("signature", "短信签名不要带【】,平台会自动添加", "give the SMS signature without brackets: the platform adds them")
+		return nil, channels.BadSetting("signature", "短信签名不要带【】，平台会自动添加", "give the SMS signature without brackets: the platform adds them")
 	}
 	id, err := secret(env, "access_key_id", cfg.AccessKeyIDFile, cfg.AccessKeyIDEnv)
 	if err != nil {
@@ -123,11 +125,11 @@ func New(env channels.Env, decode func(into any) error) (channels.Channel, error
 func secret(env channels.Env, name, file, variable string) (string, error) {
 	s, err := env.Secret(file, variable)
 	if err != nil {
-		return "", channels.BadSetting(name+"_file", "无法读取密钥:"+err.Error(), err.Error())
+		return "", channels.BadSetting(name+"_file", "无法读取密钥："+err.Error(), err.Error())
 	}
 	if s = strings.TrimSpace(s); s == "" {
 		return "", channels.BadSetting(name+"_file",
-			"请通过 "+name+"_file 或 "+name+"_env 提供密钥,且内容不能为空",
+			"请通过 "+name+"_file 或 "+name+"_env 提供密钥，且内容不能为空",
 			"give "+name+"_file or "+name+"_env; the secret must not be empty")
 	}
 	return s, nil
@@ -145,13 +147,13 @@ func endpoint(s string) (scheme, host string, err error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
 		return "", "", channels.BadSetting("endpoint",
-			"接入点应为域名或 https://域名,不含路径和账号", "the endpoint must be a host or https://host, without path or user")
+			"接入点应为域名或 https://域名，不含路径和账号", "the endpoint must be a host or https://host, without path or user")
 	}
 	if u.Scheme == "http" && loopback(u.Hostname()) || u.Scheme == "https" {
 		return u.Scheme, u.Host, nil
 	}
 	return "", "", channels.BadSetting("endpoint",
-		"接入点必须使用 https(仅本机回环地址可用 http)", "the endpoint must use https (http is for loopback addresses only)")
+		"接入点必须使用 https（仅本机回环地址可用 http）", "the endpoint must use https (http is for loopback addresses only)")
 }
 
 func loopback(host string) bool {
