@@ -18,6 +18,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
+
+	"github.com/yizhan-dev/yizhan/schemas"
 )
 
 // Config is the section broker of yizhan.yaml.
@@ -182,7 +184,9 @@ func (b *Broker) start() error {
 		return fmt.Errorf("broker.data_dir: %w", err)
 	}
 	if err := unix.Flock(int(b.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return fmt.Errorf("broker.data_dir %s is in use by another process: stop it, or give this one a directory of its own", dir)
+		return &schemas.Invalid{Problems: []schemas.Problem{problem("data_dir",
+			"数据目录 %s 正被另一个进程使用：请先停止该进程，或为本进程指定别的目录",
+			"%s is in use by another process: stop it, or give this one a directory of its own", dir)}}
 	}
 	opts := &server.Options{
 		ServerName: "yizhan-embedded", JetStream: true, StoreDir: dir, NoSigs: true, NoLog: true,
@@ -211,7 +215,7 @@ func (b *Broker) start() error {
 				return fmt.Errorf("broker.token_file: %w", err)
 			}
 			opts.Authorization = trim(token)
-		} else if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		} else if !loopback(host) {
 			return fmt.Errorf("broker.listen %s is open to others: give broker.token_file, or listen on 127.0.0.1", b.cfg.Listen)
 		}
 	}
