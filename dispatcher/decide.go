@@ -23,7 +23,8 @@ type Policy struct {
 	Reconcile []time.Duration `yaml:"reconcile,omitempty"`
 }
 
-// Defaults: 12 attempts over about a day; questions after half a minute, two, ten and thirty.
+// Defaults fills what is left out: 12 attempts over about a day; questions after half a minute, two,
+// ten and thirty.
 func (p *Policy) Defaults() {
 	if p.Attempts == 0 {
 		p.Attempts = 12

@@ -505,7 +505,9 @@ func TestAWorkerThatDiesLeavesDoubtNotARepeat(t *testing.T) {
 		r.publish("login.code", "a", wang)
 		time.Sleep(time.Second)
 		cancel()
-		<-done
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 		id := schemas.DeliveryID("acme", "/erp", "a", "+8613800138000", "sms")
 		subject := ledger.Subject("acme", r.hasher.Hash("+8613800138000"), id)
 		_, seq, err := r.Ledger.Last(r.t.Context(), subject)

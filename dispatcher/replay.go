@@ -48,7 +48,7 @@ var replayTexts = map[string]schemas.Text{
 // maxReplay bounds one confirmed call; the caller repeats it until Remaining is 0.
 const maxReplay = 1000
 
-// ErrPlanChanged: what matches now is not what was confirmed.
+// ErrPlanChanged means that what matches now is not what was confirmed.
 var ErrPlanChanged = errors.New("the number of eligible dead letters is not the confirmed one")
 
 // Replay plans, and with a Confirm equal to the plan sends up to a thousand letters again: attempts

@@ -20,7 +20,7 @@ import (
 func (d *Dispatcher) send(ctx context.Context, ch channels.Channel, msg jetstream.Msg) {
 	j, err := d.open(msg)
 	if err != nil {
-		d.buryBytes(msg, err)
+		d.buryBytes(msg, err) //nolint:contextcheck // an outcome is written in time of its own
 		return
 	}
 	fence, ok := d.mine(ctx, ch, j)
@@ -35,7 +35,7 @@ func (d *Dispatcher) send(ctx context.Context, ch channels.Channel, msg jetstrea
 	}
 	if r != nil {
 		r.Time = time.Now()
-		d.settle(j, r, fence)
+		d.settle(j, r, fence) //nolint:contextcheck // an outcome is written in time of its own
 	}
 }
 
@@ -64,7 +64,7 @@ func (d *Dispatcher) mine(ctx context.Context, ch channels.Channel, j *job) (fen
 		if last != nil {
 			j.attempt = max(last.Attempt, j.attempt)
 		}
-		d.settle(j, d.inDoubt(ch, j), seq)
+		d.settle(j, d.inDoubt(ch, j), seq) //nolint:contextcheck // an outcome is written in time of its own
 		return 0, false
 	case seq < j.fence:
 		return seq, true

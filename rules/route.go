@@ -92,8 +92,10 @@ func envOf(e *schemas.Event) conditionEnv {
 	for i, r := range e.Data.To {
 		to[i] = conditionTo{r.Name, r.Email, r.Webhook, r.Locale, r.Tags, r.Phone != "", r.Email != ""}
 	}
-	return conditionEnv{conditionEvent{e.ID, e.Source, e.Type, e.Subject, e.Tenant, e.Time,
-		string(e.Data.Category), string(priority), e.Data.Template, e.Data.Params, to}}
+	return conditionEnv{conditionEvent{
+		e.ID, e.Source, e.Type, e.Subject, e.Tenant, e.Time,
+		string(e.Data.Category), string(priority), e.Data.Template, e.Data.Params, to,
+	}}
 }
 
 func (b *Book) addRoutes(sources []routeSource) error {

@@ -64,7 +64,7 @@ type Reserver interface {
 // ReserverFactory compiles a Reserver from its section of rules.yaml.
 type ReserverFactory func(decode func(into any) error, store Store) (Reserver, error)
 
-// ErrConflict: somebody else changed the record since it was loaded.
+// ErrConflict means that somebody else changed the record since it was loaded.
 var ErrConflict = errors.New("changed by somebody else")
 
 // Store keeps one small record for each key, shared by all pods, changed by compare-and-swap.

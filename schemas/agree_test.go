@@ -3,6 +3,7 @@ package schemas
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -246,7 +247,7 @@ func agree(t *testing.T, schema string, b []byte, err error) {
 
 func problemsOf(t *testing.T, err error) []Problem {
 	t.Helper()
-	bad, ok := err.(*Invalid)
+	bad, ok := errors.AsType[*Invalid](err)
 	if !ok || len(bad.Problems) == 0 || len(bad.Problems) > maxProblems {
 		t.Fatalf("error is %T with %+v, want *Invalid with problems", err, bad)
 	}
@@ -259,8 +260,16 @@ func TestFastPathAndSchemaAgree(t *testing.T) {
 		nil, "", " ", "x", "X_1-a", "a.b", "a..b", "中文", "a\nb", "a\x00b", "a\u2028b", "%zz", "high", "1.0",
 		"2026-11-23T09:00:00+08:00", "2026-11-23 09:00", "0001-01-01T00:00:00Z", "13800138000", "wang@example.com", "zh-CN", "zh_CN", "https://example.com/a", "application/json", "text/plain",
 		strings.Repeat("a", 64), strings.Repeat("é", 65), strings.Repeat("a", 129), strings.Repeat("中", 256), strings.Repeat("a", 1025),
-		0, 1.5, -1, 1e300, true, []any{}, []any{nil}, []any{"a"}, []any{1}, []any{map[string]any{}},
-		map[string]any{}, map[string]any{"a": nil}, map[string]any{"name": "a", "url": "b"}, slices.Repeat([]any{"a"}, 101),
+		0, 1.5, -1, 1e300, true,
+		[]any{},
+		[]any{nil},
+		[]any{"a"},
+		[]any{1},
+		[]any{map[string]any{}},
+		map[string]any{},
+		map[string]any{"a": nil},
+		map[string]any{"name": "a", "url": "b"},
+		slices.Repeat([]any{"a"}, 101),
 	}
 	for file, decode := range map[string]func([]byte) error{
 		"event.schema.json":       func(b []byte) error { _, err := DecodeEvent(b); return err },

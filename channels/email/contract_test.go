@@ -217,7 +217,7 @@ func (s *farSession) Data(r io.Reader) error {
 	case channeltest.Cut:
 		c.Close()
 	case channeltest.Hang:
-		c.SetReadDeadline(time.Now().Add(time.Minute))
+		_ = c.SetReadDeadline(time.Now().Add(time.Minute))
 		_, _ = io.Copy(io.Discard, c)
 		c.Close()
 	case channeltest.AcceptThenBreak:

@@ -50,7 +50,7 @@ func (f *fault) reply() *textproto.Error {
 // reusable says whether the connection is in a known state: the server answered, and is not about
 // to close (421, RFC 5321 section 3.8).
 func (f *fault) reusable() bool {
-	if f.err == errNoSMTPUTF8 {
+	if errors.Is(f.err, errNoSMTPUTF8) {
 		return true
 	}
 	r := f.reply()
@@ -60,7 +60,7 @@ func (f *fault) reusable() bool {
 // stale says that a kept connection was broken before the server had the mail, so that a new one
 // may try. A 421 to MAIL is the server's word for having closed an idle connection.
 func (f *fault) stale() bool {
-	if f.phase == inDot || f.err == errNoSMTPUTF8 {
+	if f.phase == inDot || errors.Is(f.err, errNoSMTPUTF8) {
 		return false
 	}
 	if r := f.reply(); r != nil {
@@ -96,9 +96,9 @@ func (s *settings) explain(ctx context.Context, f *fault) *channels.Failure {
 		}
 		out.Maybe, out.Err = true, ours(err)
 		return out
-	case err == errNoSMTPUTF8:
+	case errors.Is(err, errNoSMTPUTF8):
 		return s.failure("553 5.6.7", channels.BadTarget, err.Error())
-	case err == errNoStartTLS, err == errNoAuth, err == errNoMech:
+	case errors.Is(err, errNoStartTLS), errors.Is(err, errNoAuth), errors.Is(err, errNoMech):
 		return s.failure("net:not-offered", channels.Config, err.Error())
 	case f.phase <= inGreeting && dropped(err):
 		out := s.failure("net:eof-greeting", channels.Temporary, err.Error())

@@ -40,7 +40,7 @@ func play(t testing.TB, dialogues ...dialogue) *script {
 			if err != nil {
 				return
 			}
-			c.SetDeadline(time.Now().Add(30 * time.Second))
+			_ = c.SetDeadline(time.Now().Add(30 * time.Second))
 			s.mu.Lock()
 			d := dialogues[min(s.conns, len(dialogues)-1)]
 			s.conns++

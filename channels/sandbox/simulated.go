@@ -30,34 +30,50 @@ const ok = "OK"
 // simulated is the table of numbers. SendStatus: 1 waiting, 2 failed, 3 delivered.
 var simulated = []behaviour{
 	{Case: Case{"19900000001", "isv.MOBILE_NUMBER_ILLEGAL", schemas.Text{
-		Zh: "号码不合法,拒绝", En: "refused: the number is not valid"}}, message: "19900000001 invalid mobile number"},
+		Zh: "号码不合法,拒绝", En: "refused: the number is not valid",
+	}}, message: "19900000001 invalid mobile number"},
 	{Case: Case{"19900000002", "isv.BUSINESS_LIMIT_CONTROL", schemas.Text{
-		Zh: "触发分钟级流控", En: "refused: the limit for one minute is reached"}}, message: "触发分钟级流控Permits:1"},
+		Zh: "触发分钟级流控", En: "refused: the limit for one minute is reached",
+	}}, message: "触发分钟级流控Permits:1"},
 	{Case: Case{"19900000003", "isv.AMOUNT_NOT_ENOUGH", schemas.Text{
-		Zh: "账户余额不足", En: "refused: the account has no balance"}}, message: "账户余额不足"},
+		Zh: "账户余额不足", En: "refused: the account has no balance",
+	}}, message: "账户余额不足"},
 	{Case: Case{"19900000004", "isv.SMS_SIGNATURE_ILLEGAL", schemas.Text{
-		Zh: "签名不存在或未通过审核", En: "refused: the signature is unknown or not approved"}}, message: "该账号下找不到对应签名"},
+		Zh: "签名不存在或未通过审核", En: "refused: the signature is unknown or not approved",
+	}}, message: "该账号下找不到对应签名"},
 	{Case: Case{"19900000005", "isp.SYSTEM_ERROR", schemas.Text{
-		Zh: "前两次系统错误,第三次受理", En: "a system error twice, then accepted"}}, message: "isp.SYSTEM_ERROR", first: 2},
-	{Case: Case{"19900000006", "http:503", schemas.Text{
-		Zh: "返回 HTTP 503 和一个 HTML 页面", En: "answers HTTP 503 with an HTML page"}}, status: 503,
-		body: "<html><head><title>503 Service Temporarily Unavailable</title></head><body></body></html>"},
+		Zh: "前两次系统错误,第三次受理", En: "a system error twice, then accepted",
+	}}, message: "isp.SYSTEM_ERROR", first: 2},
+	{
+		Case: Case{"19900000006", "http:503", schemas.Text{
+			Zh: "返回 HTTP 503 和一个 HTML 页面", En: "answers HTTP 503 with an HTML page",
+		}}, status: 503,
+		body: "<html><head><title>503 Service Temporarily Unavailable</title></head><body></body></html>",
+	},
 	{Case: Case{"19900000007", "net:timeout-response", schemas.Text{
-		Zh: "已受理但不应答,查询结果为已送达", En: "taken and never answered; the query finds it delivered"}}, silent: true, taken: true, sendStatus: 3},
+		Zh: "已受理但不应答,查询结果为已送达", En: "taken and never answered; the query finds it delivered",
+	}}, silent: true, taken: true, sendStatus: 3},
 	{Case: Case{"19900000008", "net:timeout-response", schemas.Text{
-		Zh: "第一次未受理也不应答,查询不到;再次发送即受理", En: "the first time neither taken nor answered, and the query finds nothing; then accepted"}}, silent: true, first: 1},
+		Zh: "第一次未受理也不应答,查询不到;再次发送即受理", En: "the first time neither taken nor answered, and the query finds nothing; then accepted",
+	}}, silent: true, first: 1},
 	{Case: Case{"19900000009", "net:timeout-response", schemas.Text{
-		Zh: "已受理但不应答,查询接口也报错,结果一直不确定", En: "taken and never answered, and the query fails too: stays uncertain"}}, silent: true, taken: true, mute: true},
+		Zh: "已受理但不应答,查询接口也报错,结果一直不确定", En: "taken and never answered, and the query fails too: stays uncertain",
+	}}, silent: true, taken: true, mute: true},
 	{Case: Case{"19900000010", "Throttling.User", schemas.Text{
-		Zh: "接口调用过快(HTTP 400)", En: "refused by the gateway as too fast (HTTP 400)"}}, message: "Request was denied due to user flow control.", status: 400},
+		Zh: "接口调用过快(HTTP 400)", En: "refused by the gateway as too fast (HTTP 400)",
+	}}, message: "Request was denied due to user flow control.", status: 400},
 	{Case: Case{"19900000011", "net:reset", schemas.Text{
-		Zh: "已受理,随后断开连接", En: "taken, and the connection broken without an answer"}}, cut: true, taken: true},
+		Zh: "已受理,随后断开连接", En: "taken, and the connection broken without an answer",
+	}}, cut: true, taken: true},
 	{Case: Case{"19900000012", ok, schemas.Text{
-		Zh: "受理,回执为未送达(停机、空号或关机)", En: "accepted; the receipt says undelivered (MOBILE_NOT_ON_SERVICE)"}}, sendStatus: 2, errCode: "MOBILE_NOT_ON_SERVICE"},
+		Zh: "受理,回执为未送达(停机、空号或关机)", En: "accepted; the receipt says undelivered (MOBILE_NOT_ON_SERVICE)",
+	}}, sendStatus: 2, errCode: "MOBILE_NOT_ON_SERVICE"},
 	{Case: Case{"19900000013", "dispatcher:http-200-no-code", schemas.Text{
-		Zh: "返回 HTTP 200,但内容不是 JSON", En: "answers HTTP 200 with something that is not JSON"}}, status: 200, body: "<html>login to continue</html>"},
+		Zh: "返回 HTTP 200,但内容不是 JSON", En: "answers HTTP 200 with something that is not JSON",
+	}}, status: 200, body: "<html>login to continue</html>"},
 	{Case: Case{"19900000014", ok, schemas.Text{
-		Zh: "受理,回执为已送达", En: "accepted; the receipt says delivered"}}, sendStatus: 3, errCode: "DELIVERED"},
+		Zh: "受理,回执为已送达", En: "accepted; the receipt says delivered",
+	}}, sendStatus: 3, errCode: "DELIVERED"},
 }
 
 // Simulated lists the numbers with a fate of their own, for the documentation; every other number

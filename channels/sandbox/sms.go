@@ -153,8 +153,10 @@ func (s *SMS) check(method string, form url.Values) (refusal, bool) {
 	mac.Write([]byte(text))
 	want := base64.StdEncoding.EncodeToString(mac.Sum(nil))
 	if form.Get("SignatureMethod") != "HMAC-SHA1" || !hmac.Equal([]byte(want), []byte(form.Get("Signature"))) {
-		return refusal{http.StatusBadRequest, "SignatureDoesNotMatch",
-			"Specified signature is not matched with our calculation. server string to sign is:" + text}, true
+		return refusal{
+			http.StatusBadRequest, "SignatureDoesNotMatch",
+			"Specified signature is not matched with our calculation. server string to sign is:" + text,
+		}, true
 	}
 	if s.replayed(form.Get("SignatureNonce"), now) {
 		return refusal{http.StatusBadRequest, "SignatureNonceUsed", "Specified signature nonce was used already."}, true

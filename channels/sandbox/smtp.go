@@ -222,7 +222,7 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 	case wants(to, "mailbox-full"):
 		return reply(552, smtp.EnhancedCode{5, 2, 2}, "<"+to+">: Mailbox full")
 	case wants(to, "busy"):
-		fmt.Fprint(s.conn(), "421 4.3.2 Service not available, closing transmission channel\r\n")
+		_, _ = fmt.Fprint(s.conn(), "421 4.3.2 Service not available, closing transmission channel\r\n")
 		s.conn().Close()
 		return io.EOF // nobody is left to read it
 	}
@@ -287,7 +287,7 @@ func (s *session) Data(r io.Reader) error {
 // hang waits for the client to go. It reads, because nothing else would notice that.
 func (s *session) hang() {
 	c := s.conn()
-	c.SetReadDeadline(time.Now().Add(hangLimit))
+	_ = c.SetReadDeadline(time.Now().Add(hangLimit))
 	_, _ = io.Copy(io.Discard, c)
 	c.Close()
 }

@@ -109,7 +109,7 @@ func openDev(ctx context.Context, o devOptions) (*service, *sandbox.Sandbox, err
 	if err != nil {
 		return nil, nil, errors.Join(err, sb.Close())
 	}
-	s, err := openService(ctx, c, roles, map[string]http.Handler{"/sandbox/": sb.Handler()})
+	s, err := openService(ctx, c, roles, map[string]http.Handler{"/sandbox/": sb.Handler(), "/{$}": http.RedirectHandler("/sandbox/", http.StatusFound)})
 	if err != nil {
 		return nil, nil, errors.Join(err, sb.Close())
 	}

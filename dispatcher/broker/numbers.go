@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/yizhan-dev/yizhan/rules"
+	"github.com/yizhan-dev/yizhan/schemas"
 )
 
 // Hasher turns personal data into subject tokens with a secret: without the secret nobody finds
@@ -52,10 +53,10 @@ func (b *Broker) Hasher(ctx context.Context, file string) (Hasher, error) {
 	if file != "" {
 		raw, err := os.ReadFile(file)
 		if err != nil {
-			return Hasher{}, fmt.Errorf("number_key_file: %w", err)
+			return Hasher{}, badNumberKey("读不到文件："+err.Error(), err.Error())
 		}
 		if key = []byte(trim(raw)); len(key) < 32 {
-			return Hasher{}, fmt.Errorf("number_key_file %s: want at least 32 characters of secret", file)
+			return Hasher{}, badNumberKey("密钥至少需要 32 个字符", "want at least 32 characters of secret")
 		}
 	}
 	mark := "file:"
@@ -81,10 +82,16 @@ func (b *Broker) Hasher(ctx context.Context, file string) (Hasher, error) {
 	case have == mark:
 		return Hasher{key}, nil
 	case key == nil:
-		return Hasher{}, errors.New("number_key_file: the other pods use one; give this process the same file")
+		return Hasher{}, badNumberKey("其他进程已使用密钥文件，请为本进程提供同一个文件", "the other pods use one; give this process the same file")
 	default:
-		return Hasher{}, fmt.Errorf("number_key_file: not the secret that this broker's data was made with (fingerprint %s, want %s): with another one the daily cap would count anew", mark, have)
+		return Hasher{}, badNumberKey(
+			fmt.Sprintf("与消息队列中已有数据使用的密钥不同（指纹 %s，应为 %s）：换用别的密钥会使每日上限重新计数", mark, have),
+			fmt.Sprintf("not the secret that this broker's data was made with (fingerprint %s, want %s): with another one the daily cap would count anew", mark, have))
 	}
+}
+
+func badNumberKey(zh, en string) error {
+	return &schemas.Invalid{Problems: []schemas.Problem{{Pointer: "/number_key_file", Keyword: "setting", Text: schemas.Text{Zh: zh, En: en}}}}
 }
 
 // CapStore is the rules.Store of the daily cap.

@@ -12,10 +12,10 @@ import (
 	"github.com/nats-io/nuid"
 )
 
-// ErrConflict: the subject's last message is not the expected one; somebody else wrote.
+// ErrConflict means that the subject's last message is not the expected one: somebody else wrote.
 var ErrConflict = errors.New("somebody else wrote first")
 
-// ErrFull: the stream is at its limit; the producer is to come back later.
+// ErrFull means that the stream is at its limit; the producer is to come back later.
 var ErrFull = errors.New("the stream is full")
 
 // publishTimeout bounds one try. Short on purpose: a publish without an answer is a worker that

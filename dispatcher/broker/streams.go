@@ -24,7 +24,7 @@ const (
 	Nonces     = "NONCES"     // nonces of signed requests, seen by any pod
 )
 
-// Subjects. Tokens that come from outside are made safe by [Token].
+// EventSubject is where producers publish an event.
 func EventSubject(tenant, typ string) string { return "yz.event." + tenant + "." + typ }
 
 // DeliverSubject is where the deliveries of one channel, priority and tenant wait for a slot.

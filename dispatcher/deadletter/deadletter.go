@@ -116,7 +116,7 @@ func item(m jetstream.Msg) (Item, error) {
 	return Item{meta.Sequence.Stream, l}, nil
 }
 
-// ErrNotFound: no dead letter has this id.
+// ErrNotFound means that no dead letter has this id.
 var ErrNotFound = errors.New("no such dead letter")
 
 // Get returns the letter with this delivery id.

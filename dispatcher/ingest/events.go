@@ -170,8 +170,10 @@ func (s *server) judge(who caller, events []*schemas.Event, at func(int) string)
 		case !who.allowsTenant(e.Tenant):
 			denied = append(denied, schemas.Problem{Pointer: at(i) + "/tenant", Keyword: "tenant", Text: notYours(who, e.Tenant).detail})
 		case !who.allowsType(e.Type):
-			denied = append(denied, schemas.Problem{Pointer: at(i) + "/type", Keyword: "type-not-allowed",
-				Text: text("密钥 %s 不能发布类型 %s", "key %s may not publish type %s", who.name(), e.Type)})
+			denied = append(denied, schemas.Problem{
+				Pointer: at(i) + "/type", Keyword: "type-not-allowed",
+				Text: text("密钥 %s 不能发布类型 %s", "key %s may not publish type %s", who.name(), e.Type),
+			})
 		case !slices.Contains(s.cfg.Tenants, e.Tenant):
 			bad = append(bad, unknownTenant(at(i)+"/tenant"))
 		case book != nil:

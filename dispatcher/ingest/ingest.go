@@ -226,7 +226,7 @@ func (s *server) around(mux http.Handler) http.Handler {
 		w.Header().Set(requestID, rand.Text())
 		defer func() {
 			p := recover()
-			if p != nil && p != http.ErrAbortHandler {
+			if p != nil && p != http.ErrAbortHandler { //nolint:errorlint // a panic's value, as net/http compares it
 				s.log.Error("panic", zap.String("request", w.Header().Get(requestID)), zap.String("route", r.Pattern),
 					zap.String("panic", channels.Line(fmt.Sprint(p))), zap.Stack("stack"))
 				if w.status == 0 {

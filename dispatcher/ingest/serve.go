@@ -45,7 +45,7 @@ func Serve(ctx context.Context, ln net.Listener, h http.Handler, cfg Config) err
 	if err != nil {
 		err = errors.Join(fmt.Errorf("http: requests were cut off after %s", shutdownGrace), srv.Close())
 	}
-	<-served
+	_ = <-served // always net/http.ErrServerClosed by now
 	return err
 }
 

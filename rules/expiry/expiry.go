@@ -54,18 +54,22 @@ func (g guard) Judge(in rules.Input) rules.Verdict {
 	case !end.IsZero() && in.Now.After(end):
 		return expired(end, schemas.Text{
 			Zh: fmt.Sprintf("消息在发送前已过有效期（%s），未发送；如仍需要，请重新发起", stamp(end)),
-			En: fmt.Sprintf("its validity ended at %s, before it could be sent; send a new message if it still matters", stamp(end))})
+			En: fmt.Sprintf("its validity ended at %s, before it could be sent; send a new message if it still matters", stamp(end)),
+		})
 	case !in.Now.Before(d.NotBefore):
 		return rules.Verdict{}
 	case !end.IsZero() && !d.NotBefore.Before(end):
 		return expired(end, schemas.Text{
 			Zh: fmt.Sprintf("最早发送时间（%s）不早于有效期（%s），永远无法发送；请检查 not_before 与 expires", stamp(d.NotBefore), stamp(end)),
-			En: fmt.Sprintf("it may not start before %s and ends at %s: it can never be sent; look at not_before and expires", stamp(d.NotBefore), stamp(end))})
+			En: fmt.Sprintf("it may not start before %s and ends at %s: it can never be sent; look at not_before and expires", stamp(d.NotBefore), stamp(end)),
+		})
 	default:
 		return rules.Verdict{Action: rules.Hold, Rule: RuleNotBefore, Until: d.NotBefore, Hits: []schemas.Hit{{
 			Rule: RuleNotBefore, Action: "hold", Advice: schemas.Text{
 				Zh: fmt.Sprintf("按要求在 %s 之后发送", stamp(d.NotBefore)),
-				En: fmt.Sprintf("to be sent after %s, as its producer asked", stamp(d.NotBefore))}}}}
+				En: fmt.Sprintf("to be sent after %s, as its producer asked", stamp(d.NotBefore)),
+			},
+		}}}
 	}
 }
 
@@ -85,8 +89,10 @@ func (g guard) end(d *schemas.Delivery) time.Time {
 }
 
 func expired(end time.Time, advice schemas.Text) rules.Verdict {
-	return rules.Verdict{Action: rules.Expire, Rule: Rule, Until: end,
-		Hits: []schemas.Hit{{Rule: Rule, Action: "block", Advice: advice}}}
+	return rules.Verdict{
+		Action: rules.Expire, Rule: Rule, Until: end,
+		Hits: []schemas.Hit{{Rule: Rule, Action: "block", Advice: advice}},
+	}
 }
 
 func stamp(t time.Time) string { return t.Format("2006-01-02 15:04:05 -07:00") }

@@ -126,7 +126,9 @@ func (g guard) Judge(in rules.Input) rules.Verdict {
 	return rules.Verdict{Action: rules.Hold, Rule: Rule, Until: until, Hits: []schemas.Hit{{
 		Rule: Rule, Action: "hold", Advice: schemas.Text{
 			Zh: fmt.Sprintf("该类消息只在 %s（%s）发送，将于 %s 发出", opens.allow, opens.zone, at),
-			En: fmt.Sprintf("messages of this category go out at %s (%s) only; this one will at %s", opens.allow, opens.zone, at)}}}}
+			En: fmt.Sprintf("messages of this category go out at %s (%s) only; this one will at %s", opens.allow, opens.zone, at),
+		},
+	}}}
 }
 
 // next is now when the window is open, else the instant at which it opens next.

@@ -75,10 +75,13 @@ func (g guard) Judge(in rules.Input) rules.Verdict {
 		hits = g.judgeName("text", text[s.start+1:s.end-1], s.start+1)
 	}
 	for _, s := range groups {
-		hits = append(hits, schemas.Hit{Rule: RuleOne, Action: "block", Field: "text", Start: s.start, End: s.end,
+		hits = append(hits, schemas.Hit{
+			Rule: RuleOne, Action: "block", Field: "text", Start: s.start, End: s.end,
 			Text: string(text[s.start:s.end]), Advice: schemas.Text{
 				Zh: "短信只能有一个签名，且由服务商自动加在最前面；请从正文中删除该括号内容，需要引用时改用「」或《》",
-				En: "an SMS bears one signature, which the provider puts in front; take this bracketed part out of the text, or quote with 「」 or 《》 instead"}})
+				En: "an SMS bears one signature, which the provider puts in front; take this bracketed part out of the text, or quote with 「」 or 《》 instead",
+			},
+		})
 	}
 	if len(hits) == 0 {
 		return rules.Verdict{}
@@ -88,8 +91,10 @@ func (g guard) Judge(in rules.Input) rules.Verdict {
 
 func (g guard) judgeName(field string, name []rune, offset int) []schemas.Hit {
 	hit := func(start, end int, zh, en string) []schemas.Hit {
-		return []schemas.Hit{{Rule: RuleLength, Action: "block", Field: field, Start: offset + start, End: offset + end,
-			Text: string(name[start:end]), Advice: schemas.Text{Zh: zh, En: en}}}
+		return []schemas.Hit{{
+			Rule: RuleLength, Action: "block", Field: field, Start: offset + start, End: offset + end,
+			Text: string(name[start:end]), Advice: schemas.Text{Zh: zh, En: en},
+		}}
 	}
 	for i, r := range name {
 		if !allowed(r) && !joins(name, i) {

@@ -74,8 +74,10 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		reply(w, http.StatusOK, map[string]any{"Code": "OK", "Message": "OK", "BizId": "900619746936498^0", "RequestId": "1"})
 	case channeltest.Refuse: // with the number and a variable, as Aliyun does
-		reply(w, http.StatusOK, map[string]any{"Code": "isv.MOBILE_NUMBER_ILLEGAL",
-			"Message": r.URL.Query().Get("PhoneNumbers") + " invalid mobile number " + r.URL.Query().Get("TemplateParam")})
+		reply(w, http.StatusOK, map[string]any{
+			"Code":    "isv.MOBILE_NUMBER_ILLEGAL",
+			"Message": r.URL.Query().Get("PhoneNumbers") + " invalid mobile number " + r.URL.Query().Get("TemplateParam"),
+		})
 	case channeltest.Throttle:
 		reply(w, http.StatusOK, map[string]any{"Code": "isv.BUSINESS_LIMIT_CONTROL", "Message": "触发小时级流控Permits:5"})
 	case channeltest.Fail:

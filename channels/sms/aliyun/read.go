@@ -1,6 +1,7 @@
 package aliyun
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -22,8 +23,8 @@ func (c *Channel) read(w *wire, a answer, err error) *channels.Failure {
 	if w.status == 0 && err != nil {
 		return channels.FromNet(kind, provider, err, w.written())
 	}
-	if refused, ok := err.(sdkerrors.Error); ok { // the SDK's errors have no Unwrap
-		if s, ok := refused.(*sdkerrors.ServerError); ok {
+	if refused, ok := errors.AsType[sdkerrors.Error](err); ok {
+		if s, ok := errors.AsType[*sdkerrors.ServerError](refused); ok {
 			a = answer{code: s.ErrorCode(), message: s.Message()}
 		}
 	}
