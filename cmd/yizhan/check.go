@@ -54,21 +54,17 @@ func checkConfig(cmd *cobra.Command, file string, reach bool) error {
 	if err != nil {
 		return err
 	}
-	wrong := func(err error) error { return problemError(file+" 有误", file+" is wrong").because(err) }
 	if err := c.ingest().Check(); err != nil {
-		return wrong(err)
-	}
-	if _, err := c.Log.open(); err != nil {
-		return wrong(err)
+		return badConfig(c.wrong("", err))
 	}
 	open, err := c.openChannels(zap.NewNop(), false)
 	if err != nil {
-		return wrong(err)
+		return badConfig(err)
 	}
 	defer closeChannels(open)
 	book, err := c.loadBook(open, nil)
 	if err != nil {
-		return wrong(err)
+		return badConfig(err)
 	}
 	out := checked{File: file, Routes: len(book.Routes()), Broker: c.Broker.URL, Durability: durability(c.Broker)}
 	if out.Broker == "" {
@@ -81,7 +77,7 @@ func checkConfig(cmd *cobra.Command, file string, reach bool) error {
 	if reach && c.Broker.URL != "" {
 		b, err := broker.Open(cmd.Context(), c.Broker, zap.NewNop())
 		if err != nil {
-			return wrong(err)
+			return badConfig(c.brokerError(err))
 		}
 		b.Close()
 	}

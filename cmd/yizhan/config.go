@@ -33,6 +33,8 @@ type config struct {
 	NumberKeyFile string            `yaml:"number_key_file,omitempty"`
 	Dispatch      dispatcher.Config `yaml:"dispatch,omitempty"`
 	Log           logConfig         `yaml:"log,omitempty"`
+	file          string            // as the user named it
+	source        []byte            // its content, to show where a mistake is
 	dir           string            // relative files start here
 }
 
@@ -41,21 +43,27 @@ type logConfig struct {
 	Format string `yaml:"format,omitempty"` // json, console; default json
 }
 
-// loadConfig reads yizhan.yaml strictly and makes its paths absolute.
+// loadConfig reads yizhan.yaml strictly, checks what no other file needs to be read for, and makes
+// its paths absolute.
 func loadConfig(file string) (*config, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return nil, problemError("读不到配置文件", "the configuration cannot be read").because(err)
 	}
-	c := &config{}
+	c := &config{file: file, source: b}
 	if c.dir, err = filepath.Abs(filepath.Dir(file)); err != nil {
 		return nil, err
 	}
 	if err := strictyaml.Decode(b, c); err != nil {
-		return nil, problemError("配置文件 "+file+" 有误", file+" is wrong").because(err)
+		return nil, badConfig(c.wrong("", err))
 	}
 	c.Broker.Defaults()
 	c.Dispatch.Defaults()
+	for _, check := range []func() error{c.Broker.Check, c.Dispatch.Check, c.Log.check} {
+		if err := check(); err != nil {
+			return nil, badConfig(c.wrong("", err))
+		}
+	}
 	if c.Rules == "" {
 		c.Rules = "rules.yaml"
 	}
@@ -68,6 +76,10 @@ func loadConfig(file string) (*config, error) {
 		}
 	}
 	return c, nil
+}
+
+func badConfig(err error) error {
+	return problemError("配置有误", "the configuration is wrong").because(err)
 }
 
 // ingest is the part that the HTTP API needs.
@@ -84,25 +96,27 @@ var channelName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 func (c *config) openChannels(log *zap.Logger, simulated bool) (map[string]channels.Channel, error) {
 	kinds := channelKinds()
 	open := map[string]channels.Channel{}
-	var errs []error
+	bad := &wrongSettings{file: c.file}
 	for _, name := range slices.Sorted(maps.Keys(c.Channels)) {
 		ch, err := c.openChannel(name, kinds, log, simulated)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("channels.%s: %w", name, err))
+			w, _ := errors.AsType[*wrongSettings](c.wrong("/channels/"+name, err))
+			bad.mistakes = append(bad.mistakes, w.mistakes...)
 			continue
 		}
 		open[name] = ch
 	}
-	if len(errs) > 0 {
+	if len(bad.mistakes) > 0 {
 		closeChannels(open)
-		return nil, errors.Join(errs...)
+		return nil, bad
 	}
 	return open, nil
 }
 
 func (c *config) openChannel(name string, kinds map[string]channels.Factory, log *zap.Logger, simulated bool) (channels.Channel, error) {
 	if !channelName.MatchString(name) {
-		return nil, errors.New("a channel's name is made of a-z, 0-9, - and _")
+		return nil, setting("", "通道名称只能使用小写字母、数字、- 和 _，以字母或数字开头，最多 63 个字符",
+			"a channel's name is made of a-z, 0-9, - and _, begins with a letter or digit, and has at most 63 characters")
 	}
 	var common channels.Common
 	if err := c.Channels[name].Peek(&common); err != nil {
@@ -110,7 +124,9 @@ func (c *config) openChannel(name string, kinds map[string]channels.Factory, log
 	}
 	factory := kinds[common.Kind]
 	if factory == nil {
-		return nil, fmt.Errorf("kind %q is unknown; this binary has %s", common.Kind, strings.Join(slices.Sorted(maps.Keys(kinds)), ", "))
+		known := strings.Join(slices.Sorted(maps.Keys(kinds)), ", ")
+		return nil, channels.BadSetting("kind", fmt.Sprintf("未知的通道类型 %q，可用的有：%s", common.Kind, known),
+			fmt.Sprintf("unknown kind %q; this binary has %s", common.Kind, known))
 	}
 	ch, err := factory(channels.Env{Name: name, Dir: c.dir, Log: log.With(zap.String("channel", name)), Simulated: simulated}, c.Channels[name].Decode)
 	if err != nil {
@@ -129,7 +145,7 @@ func closeChannels(open map[string]channels.Channel) {
 func (c *config) loadBook(open map[string]channels.Channel, store rules.Store) (*rules.Book, error) {
 	b, err := os.ReadFile(c.Rules)
 	if err != nil {
-		return nil, fmt.Errorf("rules: %w", err)
+		return nil, c.wrong("", setting("/rules", "读不到规则文件："+err.Error(), "the rules cannot be read: "+err.Error()))
 	}
 	book, err := rules.Load(b, guardFactories(), reserverFactories(), store)
 	if err != nil {
@@ -145,6 +161,17 @@ func (c *config) loadBook(open map[string]channels.Channel, store rules.Store) (
 	return book, nil
 }
 
+func (l logConfig) check() error {
+	if !slices.Contains([]string{"", "debug", "info", "warn", "error"}, l.Level) {
+		return setting("/log/level", "只能是 debug、info、warn 或 error", "want debug, info, warn or error")
+	}
+	if !slices.Contains([]string{"", "json", "console"}, l.Format) {
+		return setting("/log/format", "只能是 json 或 console", "want json or console")
+	}
+	return nil
+}
+
+// open makes the process's logger; check comes first.
 func (l logConfig) open() (*zap.Logger, error) {
 	level := zap.InfoLevel
 	if l.Level != "" {
@@ -155,16 +182,11 @@ func (l logConfig) open() (*zap.Logger, error) {
 	encoding := zap.NewProductionEncoderConfig()
 	encoding.EncodeTime = zapcore.RFC3339NanoTimeEncoder
 	encoding.EncodeDuration = zapcore.StringDurationEncoder
-	var enc zapcore.Encoder
-	switch l.Format {
-	case "", "json":
-		enc = zapcore.NewJSONEncoder(encoding)
-	case "console":
+	enc := zapcore.NewJSONEncoder(encoding)
+	if l.Format == "console" {
 		encoding.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
 		encoding.EncodeLevel = zapcore.CapitalLevelEncoder
 		enc = zapcore.NewConsoleEncoder(encoding)
-	default:
-		return nil, fmt.Errorf("log.format %q: want json or console", l.Format)
 	}
 	return zap.New(zapcore.NewCore(enc, zapcore.Lock(os.Stderr), level)), nil
 }

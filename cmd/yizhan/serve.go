@@ -22,6 +22,7 @@ import (
 	"github.com/yizhan-dev/yizhan/dispatcher/deadletter"
 	"github.com/yizhan-dev/yizhan/dispatcher/ingest"
 	"github.com/yizhan-dev/yizhan/dispatcher/ledger"
+	"github.com/yizhan-dev/yizhan/schemas"
 )
 
 // The roles of a process; every one scales by adding pods.
@@ -76,18 +77,18 @@ type service struct {
 }
 
 // openService brings everything up to the point where it can run. extra are handlers of `dev`.
-func openService(ctx context.Context, c *config, roles []string, extra map[string]http.Handler) (s *service, err error) {
-	s = &service{conf: c, roles: roles}
+func openService(ctx context.Context, c *config, roles []string, extra map[string]http.Handler) (_ *service, err error) {
+	s := &service{conf: c, roles: roles}
 	if s.log, err = c.Log.open(); err != nil {
 		return nil, err
 	}
 	api := c.ingest()
 	if err := api.Check(); err != nil {
-		return nil, err
+		return nil, c.wrong("", err)
 	}
 	// Listening comes early: a port in use is found before the broker starts.
 	if s.listener, err = net.Listen("tcp", api.HTTP.Listen); err != nil {
-		return nil, fmt.Errorf("http.listen: %w", err)
+		return nil, c.wrong("", setting("/http/listen", "无法监听该地址："+err.Error(), "cannot listen there: "+err.Error()))
 	}
 	defer func() {
 		if err != nil {
@@ -100,10 +101,10 @@ func openService(ctx context.Context, c *config, roles []string, extra map[strin
 	}
 	s.Dispatcher = &dispatcher.Dispatcher{Config: c.Dispatch, Channels: open, Explain: explain.Default().Explain, Log: s.log, Worker: workerName()}
 	if s.Broker, err = broker.Open(ctx, c.Broker, s.log); err != nil {
-		return nil, err
+		return nil, c.brokerError(err)
 	}
 	if s.hasher, err = s.Broker.Hasher(ctx, c.NumberKeyFile); err != nil {
-		return nil, err
+		return nil, c.brokerError(err)
 	}
 	s.Ledger = &ledger.Ledger{B: s.Broker, Hasher: s.hasher}
 	s.Dead = &deadletter.Store{B: s.Broker}
@@ -115,6 +116,14 @@ func openService(ctx context.Context, c *config, roles []string, extra map[strin
 		return nil, err
 	}
 	return s, nil
+}
+
+// brokerError says that the broker cannot be used, at the setting that is to blame.
+func (c *config) brokerError(err error) error {
+	if _, ok := errors.AsType[*schemas.Invalid](err); ok {
+		return c.wrong("", err)
+	}
+	return c.wrong("", setting("/broker", "消息队列不可用："+err.Error(), "the broker cannot be used: "+err.Error()))
 }
 
 // workerName tells pods apart in records: host, process, and a part that differs after a restart.
@@ -165,7 +174,7 @@ func (s *service) close() {
 func (s *service) loadRules() error {
 	info, err := os.Stat(s.conf.Rules)
 	if err != nil {
-		return fmt.Errorf("rules: %w", err)
+		return s.conf.wrong("", setting("/rules", "读不到规则文件："+err.Error(), "the rules cannot be read: "+err.Error()))
 	}
 	s.rulesAt = info.ModTime()
 	book, err := s.conf.loadBook(s.Dispatcher.Channels, broker.CapStore{B: s.Broker, Hasher: s.hasher})
