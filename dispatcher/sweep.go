@@ -44,7 +44,12 @@ func (d *Dispatcher) sweep(ctx context.Context, channel string, p schemas.Priori
 	if err != nil {
 		return err
 	}
-	floor, s := c.CachedInfo().AckFloor.Stream, d.Broker.Stream(broker.Deliveries)
+	return d.sweepBelow(ctx, channel, p, c.CachedInfo().AckFloor.Stream)
+}
+
+// sweepBelow clears what stands at or below floor.
+func (d *Dispatcher) sweepBelow(ctx context.Context, channel string, p schemas.Priority, floor uint64) error {
+	s := d.Broker.Stream(broker.Deliveries)
 	for seq := uint64(1); ctx.Err() == nil; seq++ {
 		m, err := s.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(broker.DeliverSubject(channel, p, "*")))
 		if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && m.Sequence > floor {

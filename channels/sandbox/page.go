@@ -149,7 +149,7 @@ func lang(r *http.Request) string {
 // words are the page's texts.
 var words = map[string]schemas.Text{
 	"title":    {Zh: "沙箱收件箱", En: "Sandbox inbox"},
-	"about":    {Zh: "以下消息由本机的模拟服务收到,没有发给任何真实的人。", En: "Taken by the stand-ins on this machine. Nobody real received any of it."},
+	"about":    {Zh: "以下消息由本机的模拟服务收到，没有发给任何真实的人。", En: "Taken by the stand-ins on this machine. Nobody real received any of it."},
 	"all":      {Zh: "全部", En: "All"},
 	"email":    {Zh: "邮件", En: "Mail"},
 	"sms":      {Zh: "短信", En: "SMS"},
