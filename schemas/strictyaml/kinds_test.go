@@ -89,7 +89,7 @@ func TestNothingIsConverted(t *testing.T) {
 		"whole: 7.5":                           "[1:8] want a whole number",
 		"parts: [a]":                           "[1:8] parts: want keys and values",
 		"- a":                                  "[1:1] want keys and values",
-		"nmae: a":                              `[1:1] unknown field "nmae"`,
+		"hots: a":                              `[1:1] unknown field "hots"`,
 		"name: a\nname: b":                     `[2:1] mapping key "name" already defined`,
 		"names: [a":                            "[1:8] ",
 		"name: a\n---\nname: b":                "[3:", // the second would be forgotten
