@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"html/template"
 	"maps"
 	"slices"
 	"strconv"
@@ -31,6 +32,8 @@ type Payload struct {
 	Params   map[string]any   `json:"params,omitzero"`
 	Content  *schemas.Content `json:"content,omitzero"` // the event's ready text, or what the template made
 	To       PayloadTo        `json:"to"`
+	// Attachments are references; the receiver fetches what it wants.
+	Attachments []schemas.Attachment `json:"attachments,omitzero"`
 }
 
 // PayloadEvent names the event in a [Payload].
@@ -66,13 +69,35 @@ func (b *Book) Render(e *schemas.Event, to schemas.Recipient, channel, kind stri
 		p := problemf("/data", "required", "事件既没有 template 也没有 content", "the event has neither template nor content")
 		problem = &p
 	}
-	if problem == nil && kind == kindWebhook {
+	switch {
+	case problem != nil:
+	case kind == kindWebhook:
 		problem = addPayload(&m, e, to)
+	case kind == kindEmail:
+		addLinks(&m, e.Data.Attachment)
 	}
 	if problem != nil {
 		return schemas.Message{}, &schemas.Invalid{Problems: []schemas.Problem{*problem}}
 	}
 	return m, nil
+}
+
+// addLinks names the event's attachments at the end of a mail: they are references, and travel as links.
+func addLinks(m *schemas.Message, attachments []schemas.Attachment) {
+	if len(attachments) == 0 {
+		return
+	}
+	text, list := "\n\n附件 / Attachments:\n", "<p>附件 / Attachments:</p><ul>"
+	for _, a := range attachments {
+		text += a.Name + ": " + a.URL + "\n"
+		list += `<li><a href="` + template.HTMLEscapeString(a.URL) + `">` + template.HTMLEscapeString(a.Name) + "</a></li>"
+	}
+	if m.Text != "" {
+		m.Text += text
+	}
+	if m.HTML != "" {
+		m.HTML += list + "</ul>"
+	}
 }
 
 func fromContent(c *schemas.Content, kind string) (schemas.Message, *schemas.Problem) {
@@ -174,6 +199,8 @@ func addPayload(m *schemas.Message, e *schemas.Event, to schemas.Recipient) *sch
 		Params:   e.Data.Params,
 		Content:  e.Data.Content,
 		To:       PayloadTo{to.Name, to.Tags},
+
+		Attachments: e.Data.Attachment,
 	}
 	if p.Content == nil && m.Text != "" {
 		p.Content = &schemas.Content{Subject: m.Subject, Text: m.Text, HTML: m.HTML}
