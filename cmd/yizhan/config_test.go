@@ -202,6 +202,7 @@ func configDir(t *testing.T) string {
 	dir := t.TempDir()
 	for name, content := range map[string]string{
 		"pw": secretWord, "id": secretWord, "secret": secretWord, "hook": "whsec_" + strings.Repeat("aHVudGVy", 4), "erp": secretWord + "\n",
+		"mail": secretWord, "sms-id": secretWord, "sms-secret": secretWord, "partner": "whsec_" + strings.Repeat("aHVudGVy", 4), "operator": secretWord,
 		"url": "https://partner.example.com/" + secretWord, "short": "hunter2", "http": "http://partner.example.com/" + secretWord,
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
