@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -21,6 +22,9 @@ import (
 	"github.com/yizhan-dev/yizhan/channels/sandbox"
 	"github.com/yizhan-dev/yizhan/channels/sms/aliyun"
 	"github.com/yizhan-dev/yizhan/channels/webhook"
+	"github.com/yizhan-dev/yizhan/dispatcher"
+	"github.com/yizhan-dev/yizhan/dispatcher/broker"
+	"github.com/yizhan-dev/yizhan/dispatcher/ingest"
 	"github.com/yizhan-dev/yizhan/rules"
 	"github.com/yizhan-dev/yizhan/schemas"
 	"github.com/yizhan-dev/yizhan/schemas/strictyaml"
@@ -192,6 +196,62 @@ func (a *agreement) value(where string, p map[string]any, typ reflect.Type) {
 	if got := p["type"]; got != want && !reflect.DeepEqual(got, []any{want, "null"}) {
 		a.t.Errorf("%s: the schema has type %v, Go %s", where, got, typ)
 	}
+}
+
+// TestSchemaStatesTheDefaults: the defaults that an editor shows are those that the program takes.
+func TestSchemaStatesTheDefaults(t *testing.T) {
+	doc := schemaDocument(t, "yizhan.schema.json")
+	var (
+		b broker.Config
+		d dispatcher.Config
+		i ingest.Config
+	)
+	b.Defaults()
+	d.Defaults()
+	i.Defaults()
+	compared := 0
+	for _, section := range []struct {
+		properties any
+		value      reflect.Value
+	}{
+		{dig(doc, "properties", "broker", "properties"), reflect.ValueOf(b)},
+		{dig(doc, "properties", "http", "properties"), reflect.ValueOf(i.HTTP)},
+		{dig(doc, "properties", "dispatch", "properties"), reflect.ValueOf(d)},
+		{dig(doc, "$defs", "retry", "properties"), reflect.ValueOf(d.Retry)},
+	} {
+		for f := range section.value.Type().Fields() {
+			key, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+			value := section.value.FieldByIndex(f.Index)
+			stated := dig(section.properties, key).(map[string]any)["default"]
+			if f.Type.Kind() == reflect.Struct || stated == nil && value.IsZero() {
+				continue
+			}
+			compared++
+			if got, want := plainly(stated), plainly(value.Interface()); got != want {
+				t.Errorf("%s: the schema states %s, the program takes %s", key, got, want)
+			}
+		}
+	}
+	if compared < 20 {
+		t.Errorf("compared only %d defaults", compared)
+	}
+}
+
+// plainly writes a value so that 168h and a Go duration, or a list of such, look alike.
+func plainly(v any) string {
+	switch v := v.(type) {
+	case string:
+		if d, err := time.ParseDuration(v); err == nil {
+			return d.String()
+		}
+	case []any:
+		out := make([]string, len(v))
+		for i := range v {
+			out[i] = plainly(v[i])
+		}
+		return fmt.Sprint(out)
+	}
+	return fmt.Sprint(v)
 }
 
 const secretWord = "hunter2-hunter2-hunter2-hunter2"
