@@ -431,7 +431,7 @@ func TestMailServerDown(t *testing.T) {
 	sent, n := map[string]time.Time{}, 0
 	for end := time.Now().Add(*outage); time.Now().Before(end); {
 		var batch []map[string]any
-		for range 20 {
+		for range 10 {
 			n++
 			id := fmt.Sprint(n)
 			batch = append(batch, event("all", id, fmt.Sprintf(`{"phone":"138%08d","email":"u%d@example.com"}`, n, n)))
@@ -440,7 +440,7 @@ func TestMailServerDown(t *testing.T) {
 		if err := pods[n%2].post(t.Context(), batch...); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(100 * time.Millisecond) // the load: 200 events/s
+		time.Sleep(100 * time.Millisecond) // the load: 100 events/s
 	}
 	// While the mail server is still down, everything else has arrived.
 	w.until(20*time.Second, func() string {
