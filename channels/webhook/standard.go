@@ -34,13 +34,13 @@ func newStandard(secrets string) (format, error) {
 		key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
 		if err != nil || len(key) < minSecret || len(key) > maxSecret {
 			return nil, channels.BadSetting("secret_file",
-				"密钥应为 whsec_ 加 Base64,解码后 24 至 64 字节", "a secret is whsec_ and the base64 of 24 to 64 bytes")
+				"密钥应为 whsec_ 加 Base64，解码后 24 至 64 字节", "a secret is whsec_ and the base64 of 24 to 64 bytes")
 		}
 		s.keys = append(s.keys, key)
 	}
 	if len(s.keys) == 0 {
 		return nil, channels.BadSetting("secret_file",
-			"请通过 secret_file 或 secret_env 提供签名密钥(whsec_…)", "give the signing secret (whsec_…) by secret_file or secret_env")
+			"请通过 secret_file 或 secret_env 提供签名密钥（whsec_…）", "give the signing secret (whsec_…) by secret_file or secret_env")
 	}
 	return s, nil
 }
