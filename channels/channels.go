@@ -65,6 +65,9 @@ type Traits struct {
 	// Once: a repeat costs money or trust. The dispatcher claims the delivery in the ledger before
 	// the call, and an unknown outcome is parked as uncertain, never repeated blindly.
 	Once bool
+	// Idempotent: the third party knows a repeat by the delivery's id, so an unknown outcome may be sent again
+	// as often as any failure. Neither Once nor Idempotent: it is sent again one time.
+	Idempotent bool
 	// Capped: counts against the daily cap of the recipient's number.
 	Capped bool
 	// Signature is the SMS signature that the provider will put in front, without brackets.

@@ -70,11 +70,15 @@ const throttleWait = time.Minute
 // Attempt is what Decide must know of an attempt besides its failure.
 type Attempt struct {
 	Number  int       // of this generation, 1 is the first
-	Since   time.Time // when this generation began
+	Since   time.Time // when this generation began, or when it was first allowed to go, if that was later
 	Now     time.Time
 	Expires time.Time // zero: never
 	Once    bool      // a repeat costs money or trust (channels.Traits)
-	Stopped bool      // we broke it off ourselves: shutdown
+	// Idempotent: the third party knows a repeat by the delivery's id. Where it does not and a repeat is
+	// only a nuisance, an unknown outcome is followed by one more attempt, not by all of them.
+	Idempotent bool
+	Doubts     int  // earlier attempts with an unknown outcome
+	Stopped    bool // we broke it off ourselves: shutdown
 }
 
 // Outcome is what becomes of a delivery.
@@ -105,6 +109,9 @@ func (p Policy) decide(a Attempt, f *channels.Failure, class channels.Class) Out
 		return Outcome{State: schemas.Held, Step: ledger.StepShutdown, At: a.Now}
 	case class == channels.Config, class == channels.Content, class == channels.BadTarget, class == channels.Permanent:
 		return Outcome{State: schemas.Dead, Used: true}
+	}
+	if f.Maybe && !a.Idempotent && a.Doubts > 0 {
+		return Outcome{State: schemas.Dead, Step: ledger.StepClosed, Used: true}
 	}
 	if a.Now.Sub(a.Since) > p.MaxAge {
 		return Outcome{State: schemas.Dead, Step: ledger.StepTooOld, Used: true}

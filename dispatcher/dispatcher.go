@@ -99,7 +99,7 @@ func (d *Dispatcher) Run(ctx context.Context, plan, send bool) error {
 		if err != nil {
 			return unlessStopped(ctx, err)
 		}
-		loops.Go(func() { d.watchBacklog(ctx) })
+		loops.Go(func() { d.watchBacklog(ctx, c) })
 		loops.Go(func() { pull(ctx, work, c, d.PlanSlots, d.Log, d.planGate, d.plan) })
 	}
 	if send {
@@ -145,13 +145,19 @@ func unlessStopped(ctx context.Context, err error) error {
 	return err
 }
 
-func (d *Dispatcher) watchBacklog(ctx context.Context) {
+// watchBacklog knows every second how much waits, and keeps room for new events.
+func (d *Dispatcher) watchBacklog(ctx context.Context, plan jetstream.Consumer) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
 		if info, err := d.Broker.Stream(broker.Deliveries).Info(ctx); err == nil {
 			d.backlog.Store(info.State.Msgs)
 			backlogGauge.Set(float64(info.State.Msgs))
+		}
+		if waiting, err := d.Broker.MakeRoom(ctx, plan); err == nil {
+			waitingGauge.Set(float64(waiting))
+		} else if ctx.Err() == nil {
+			d.Log.Warn("no room could be made for new events", zap.Error(err))
 		}
 		select {
 		case <-ctx.Done():

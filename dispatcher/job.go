@@ -20,6 +20,7 @@ const (
 	headerReplay  = "Yz-Replay"  // generation: how often a person sent it again
 	headerLookup  = "Yz-Lookup"  // n > 0: ask the third party for the n-th time instead of sending
 	headerFence   = "Yz-Fence"   // sequence of the ledger record that put this copy here
+	headerDoubts  = "Yz-Doubts"  // attempts whose outcome is not known
 	headerSince   = "Yz-Since"   // Unix milliseconds: when this generation began
 )
 
@@ -32,6 +33,7 @@ type job struct {
 	attempt int
 	replay  int
 	lookup  int
+	doubts  int
 	since   time.Time
 	// fence is the ledger record that put this copy here. While it is the last one, the copy is the
 	// only one that may go on; every record is written on top of the one before it.
@@ -56,11 +58,12 @@ func (d *Dispatcher) open(m jetstream.Msg) (*job, error) {
 	h := m.Headers()
 	fence, ferr := strconv.ParseUint(h.Get(headerFence), 10, 64)
 	since, serr := strconv.ParseInt(h.Get(headerSince), 10, 64)
-	var aerr, rerr, lerr error
+	var aerr, rerr, lerr, derr error
 	j.attempt, aerr = strconv.Atoi(h.Get(headerAttempt))
 	j.replay, rerr = strconv.Atoi(h.Get(headerReplay))
 	j.lookup, lerr = strconv.Atoi(h.Get(headerLookup))
-	if err := errors.Join(ferr, serr, aerr, rerr, lerr); err != nil {
+	j.doubts, derr = strconv.Atoi(h.Get(headerDoubts))
+	if err := errors.Join(ferr, serr, aerr, rerr, lerr, derr); err != nil {
 		return nil, fmt.Errorf("%w: %w", errHeaders, err)
 	}
 	j.fence, j.since = fence, time.UnixMilli(since)
@@ -100,11 +103,29 @@ func message(dl *schemas.Delivery, body []byte, r *ledger.Record, seq uint64) *n
 	m.Header.Set(headerAttempt, strconv.Itoa(attempt))
 	m.Header.Set(headerReplay, strconv.Itoa(r.Replay))
 	m.Header.Set(headerLookup, strconv.Itoa(r.Lookup))
+	m.Header.Set(headerDoubts, strconv.Itoa(r.Doubts))
 	m.Header.Set(headerFence, strconv.FormatUint(seq, 10))
 	m.Header.Set(headerSince, strconv.FormatInt(r.Since.UnixMilli(), 10))
 	// The same record makes the same copy: repeated, it is stored once.
 	m.Header.Set(nats.MsgIdHdr, dl.ID+"~"+strconv.FormatUint(seq, 10))
 	return m
+}
+
+// patience grows with every time this copy was handed out: what keeps failing must not spin.
+func (j *job) patience() time.Duration {
+	meta, err := j.msg.Metadata()
+	if err != nil {
+		return time.Second
+	}
+	return time.Duration(min(meta.NumDelivered, 60)) * time.Second
+}
+
+// begin is when the delivery could first have gone: its age is counted from there.
+func (j *job) begin() time.Time {
+	if j.NotBefore.After(j.since) {
+		return j.NotBefore
+	}
+	return j.since
 }
 
 // holder names the delivery's place in the daily cap. A person who sends an uncertain message again

@@ -30,6 +30,12 @@ var (
 	backlogGauge = promauto.NewGauge(prometheus.GaugeOpts{
 		Name: "yizhan_backlog", Help: "Deliveries that wait, scheduled ones included.",
 	})
+	waitingGauge = promauto.NewGauge(prometheus.GaugeOpts{
+		Name: "yizhan_events_waiting", Help: "Events that are stored and not planned yet.",
+	})
+	straysGauge = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "yizhan_strays", Help: "Deliveries that wait for a channel which is not configured any more.",
+	}, []string{"channel"})
 	leftoversTotal = promauto.NewCounter(prometheus.CounterOpts{
 		Name: "yizhan_leftovers_total", Help: "Messages left behind in DELIVERIES by a killed broker and cleared.",
 	})

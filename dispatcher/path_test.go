@@ -148,7 +148,7 @@ func newRig(t *testing.T, dir, rulesYAML string, cfg dispatcher.Config) *rig {
 	r := &rig{t: t, logs: logs, hasher: h}
 	r.sms = &far{traits: channels.Traits{Kind: "sms", Provider: "aliyun", Address: channels.Phone, Once: true, Capped: true, Signature: "华星科技", Slots: 8, Timeout: 10 * time.Second}}
 	r.mail = &far{traits: channels.Traits{Kind: "email", Address: channels.Email, Slots: 4, Timeout: 10 * time.Second}}
-	r.web = &far{traits: channels.Traits{Kind: "webhook", Address: channels.None, Slots: 4, Timeout: 10 * time.Second}}
+	r.web = &far{traits: channels.Traits{Kind: "webhook", Address: channels.None, Idempotent: true, Slots: 4, Timeout: 10 * time.Second}}
 	cfg.Defaults()
 	cfg.Retry.Jitter = 1e-9
 	r.Dispatcher = &dispatcher.Dispatcher{
@@ -447,6 +447,42 @@ func TestRecall(t *testing.T) {
 		if got, err := r.Recall(r.t.Context(), "acme", "/erp", "c", "erp"); err != nil || got.TooLate != 2 {
 			t.Fatalf("late recall: %+v, %v", got, err)
 		}
+	})
+}
+
+func TestAMailWithoutAnAnswerIsRepeatedOnce(t *testing.T) {
+	inVirtualTime(t, book, func(r *rig) {
+		lost := func(context.Context, *schemas.Delivery, int) error {
+			return &channels.Failure{Kind: "email", Code: "net:timeout-after-data", Class: channels.Unknown, Maybe: true}
+		}
+		r.mail.answer = lost
+		r.publish("alarm", "a", wang)
+		s := r.story("a", 10*time.Minute)
+		r.want(s, "mail dead 2, sms accepted 1")
+		if len(r.mail.calls) != 2 {
+			t.Errorf("%d mails, want 2", len(r.mail.calls))
+		}
+		// Nobody knows whether it arrived: a replay must be asked for in so many words.
+		if p, err := r.Replay(r.t.Context(), dispatcher.ReplayRequest{}); err != nil || p.Eligible != 0 || p.Refused["uncertain"] != 1 {
+			t.Errorf("plan %+v, %v", p, err)
+		}
+		// A webhook's receiver knows a repeat by its id.
+		r.web.answer = func(_ context.Context, _ *schemas.Delivery, n int) error {
+			if n < 4 {
+				return lost(nil, nil, 0)
+			}
+			return nil
+		}
+		r.publish("hook", "b", `{"category":"alert","to":[{"webhook":"web"}],"content":{"text":"x"}}`)
+		r.want(r.story("b", 10*time.Minute), "web accepted 4")
+	})
+}
+
+func TestNotBeforeIsNotAge(t *testing.T) {
+	inVirtualTime(t, book, func(r *rig) {
+		later := strings.Replace(wang, `"template"`, `"not_before":"`+time.Now().Add(5*time.Hour).Format(time.RFC3339)+`","template"`, 1)
+		r.publish("alarm", "a", later) // max_age is 3 h here
+		r.want(r.story("a", 6*time.Hour), "mail accepted 1")
 	})
 }
 

@@ -125,6 +125,8 @@ func (d *Dispatcher) refused(i deadletter.Item, uncertain bool) string {
 	switch {
 	case i.Delivery == nil && i.Channel != EventChannel:
 		return "needs-planning"
+	case i.Delivery == nil && i.Cause.Code == "invalid":
+		return "needs-planning"
 	case i.Delivery == nil:
 		return ""
 	case !i.Delivery.Expires.IsZero() && time.Now().After(i.Delivery.Expires):

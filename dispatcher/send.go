@@ -50,7 +50,7 @@ func (d *Dispatcher) mine(ctx context.Context, ch channels.Channel, j *job) (fen
 	switch {
 	case err != nil:
 		d.Log.Warn("ledger unreadable, nothing sent", zap.String("delivery", j.ID), zap.Error(err))
-		_ = j.msg.NakWithDelay(time.Second)
+		_ = j.msg.NakWithDelay(j.patience())
 		return 0, false
 	case seq == j.fence:
 		return seq, true
@@ -103,7 +103,7 @@ func (d *Dispatcher) attempt(ctx context.Context, ch channels.Channel, j *job, f
 		}
 		return d.ruled(v, j.attempt-1), fence
 	}
-	if begun.Sub(j.since) > d.Retry.MaxAge {
+	if begun.Sub(j.begin()) > d.Retry.MaxAge {
 		c := cause("too-old", channels.Permanent, nil)
 		return &ledger.Record{State: schemas.Dead, Step: ledger.StepTooOld, Attempt: j.attempt - 1, Cause: &c}, fence
 	}
@@ -171,10 +171,13 @@ func call(ctx context.Context, ch channels.Channel, dl *schemas.Delivery) (r cha
 func (d *Dispatcher) outcome(ctx context.Context, ch channels.Channel, j *job, receipt channels.Receipt, f *channels.Failure) *ledger.Record {
 	t, now := ch.Traits(), time.Now()
 	a := Attempt{
-		Number: j.attempt, Since: j.since, Now: now, Expires: j.Expires, Once: t.Once,
+		Number: j.attempt, Since: j.begin(), Now: now, Expires: j.Expires, Once: t.Once, Idempotent: t.Idempotent, Doubts: j.doubts,
 		Stopped: f != nil && errors.Is(context.Cause(ctx), errShutdown),
 	}
-	r := &ledger.Record{Attempt: j.attempt, Receipt: receipt.ID, Reply: receipt.Reply}
+	r := &ledger.Record{Attempt: j.attempt, Doubts: j.doubts, Receipt: receipt.ID, Reply: receipt.Reply}
+	if f != nil && f.Maybe {
+		r.Doubts++
+	}
 	class := channels.Class("")
 	if f != nil {
 		class = d.Explain(f).Class
@@ -185,6 +188,9 @@ func (d *Dispatcher) outcome(ctx context.Context, ch channels.Channel, j *job, r
 	}
 	o := d.Retry.Decide(a, f, class)
 	r.State, r.Step, r.Due = o.State, o.Step, o.At
+	if o.Step == ledger.StepClosed { // a person decides whether it is sent again
+		r.Cause.Class = string(channels.Unknown)
+	}
 	if !o.Used {
 		r.Attempt--
 	}
@@ -269,7 +275,7 @@ func (d *Dispatcher) reconcile(ctx context.Context, ch channels.Channel, j *job)
 	t := ch.Traits()
 	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
 	defer cancel()
-	a := Attempt{Number: j.attempt, Since: j.since, Expires: j.Expires, Once: t.Once}
+	a := Attempt{Number: j.attempt, Since: j.begin(), Expires: j.Expires, Once: t.Once}
 	var (
 		l   channels.Lookup
 		err = errors.New("this channel cannot be asked")
@@ -288,6 +294,9 @@ func (d *Dispatcher) reconcile(ctx context.Context, ch channels.Channel, j *job)
 		}
 		c := cause("outcome-unknown", channels.Unknown, err)
 		r.Cause = &c
+	case o.Step == ledger.StepExhausted: // not taken, and no attempt left
+		c := cause("attempts-exhausted", channels.Temporary, nil)
+		r.Cause = &c
 	case o.State == schemas.Dead:
 		c := cause("outcome-unknown", channels.Unknown, err)
 		r.Cause = &c
@@ -296,7 +305,7 @@ func (d *Dispatcher) reconcile(ctx context.Context, ch channels.Channel, j *job)
 			Kind: l.Failure.Kind, Provider: l.Failure.Provider, Code: l.Failure.Code, Class: string(d.Explain(l.Failure).Class), Line: l.Failure.Line,
 		}
 	}
-	if o.Step == ledger.StepNoTake && o.State != schemas.Held && t.Capped {
+	if notTaken := o.Step == ledger.StepNoTake || o.Step == ledger.StepExhausted; notTaken && o.State != schemas.Held && t.Capped {
 		d.release(ctx, d.input(j.Delivery, a.Now), j)
 	}
 	d.Log.Info("asked", zap.String("delivery", j.ID), zap.String("channel", j.Channel), zap.Int("question", j.lookup),

@@ -58,6 +58,9 @@ func (d *Dispatcher) settleLate(ctx context.Context, j *job, r *ledger.Record) (
 		r.Step = ledger.StepTooLate
 		return d.Ledger.Put(ctx, j.subject, r, seq)
 	}
+	if last != nil && last.State == schemas.Uncertain && last.Attempt == j.attempt && r.State == schemas.Accepted {
+		return d.Ledger.Put(ctx, j.subject, r, seq) // taken for dead meanwhile, but this is the answer
+	}
 	if r.State == schemas.Accepted {
 		repeatsTotal.WithLabelValues(j.Channel).Inc()
 		d.Log.Warn("sent twice", zap.String("delivery", j.ID), zap.String("channel", j.Channel), zap.Int("attempt", j.attempt))

@@ -28,6 +28,15 @@ func (d *Dispatcher) sweepNowAndThen(ctx context.Context) {
 				}
 			}
 		}
+		strays, err := d.Broker.Strays(ctx, func(name string) bool { return d.Channels[name] != nil })
+		if err != nil && ctx.Err() == nil {
+			d.Log.Warn("sweep", zap.Error(err))
+		}
+		straysGauge.Reset()
+		for name, n := range strays {
+			straysGauge.WithLabelValues(name).Set(float64(n))
+			d.Log.Warn("deliveries wait for a channel that is not configured", zap.String("channel", name), zap.Uint64("deliveries", n))
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -68,7 +77,7 @@ func (d *Dispatcher) sweepBelow(ctx context.Context, channel string, p schemas.P
 			if last == nil || m.Header.Get(headerFence) == strconv.FormatUint(at, 10) {
 				again := nats.NewMsg(m.Subject)
 				again.Data = m.Data
-				for _, h := range []string{headerAttempt, headerFence, headerLookup, headerReplay, headerSince} {
+				for _, h := range []string{headerAttempt, headerDoubts, headerFence, headerLookup, headerReplay, headerSince} {
 					again.Header.Set(h, m.Header.Get(h))
 				}
 				if _, err := d.Broker.Publish(ctx, again); err != nil {

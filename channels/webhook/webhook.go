@@ -124,7 +124,7 @@ func New(env channels.Env, decode func(into any) error) (channels.Channel, error
 	// Every slot of every priority may call at once.
 	conns := cfg.Slots * len(schemas.Priorities)
 	return &Channel{
-		traits: channels.Traits{Kind: kind, Provider: provider, Address: channels.None, Slots: cfg.Slots, Timeout: cfg.Timeout},
+		traits: channels.Traits{Kind: kind, Provider: provider, Address: channels.None, Idempotent: true, Slots: cfg.Slots, Timeout: cfg.Timeout},
 		format: f,
 		url:    u,
 		client: &http.Client{

@@ -190,7 +190,7 @@ func TestConfig(t *testing.T) {
 		}
 	}
 	ch := mustOpen(t, channels.Env{}, "kind: webhook\nurl: https://partner.example/hook\n")
-	want := channels.Traits{Kind: "webhook", Provider: "generic", Address: channels.None, Slots: 16, Timeout: 15 * time.Second}
+	want := channels.Traits{Kind: "webhook", Provider: "generic", Address: channels.None, Idempotent: true, Slots: 16, Timeout: 15 * time.Second}
 	if got := ch.Traits(); got != want {
 		t.Errorf("Traits = %+v, want %+v", got, want)
 	}

@@ -17,7 +17,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
-	"golang.org/x/sys/unix"
 
 	"github.com/yizhan-dev/yizhan/schemas"
 )
@@ -183,7 +182,7 @@ func (b *Broker) start() error {
 	if b.lock, err = os.OpenFile(filepath.Join(dir, "yizhan.lock"), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
 		return fmt.Errorf("broker.data_dir: %w", err)
 	}
-	if err := unix.Flock(int(b.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := lockFile(b.lock); err != nil {
 		return &schemas.Invalid{Problems: []schemas.Problem{problem("data_dir",
 			"数据目录 %s 正被另一个进程使用：请先停止该进程，或为本进程指定别的目录",
 			"%s is in use by another process: stop it, or give this one a directory of its own", dir)}}

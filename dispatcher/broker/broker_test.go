@@ -147,6 +147,83 @@ func TestAFullStreamSaysSo(t *testing.T) {
 	}
 }
 
+func TestPlannedEventsGiveWayToNewOnes(t *testing.T) {
+	c := Config{DataDir: t.TempDir(), EventsMaxBytes: 100_000}
+	c.Defaults()
+	b, err := Open(t.Context(), c, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	plan, err := b.Consumer(t.Context(), Events, "plan", "yz.event.>", time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored := func() (n int) {
+		for ; n < 1000; n++ {
+			if _, err := b.Publish(t.Context(), &nats.Msg{Subject: "yz.event.acme.x", Data: make([]byte, 1000)}); err != nil {
+				if !errors.Is(err, ErrFull) {
+					t.Fatal(err)
+				}
+				return n
+			}
+		}
+		return n
+	}
+	first := stored()
+	if _, err := b.MakeRoom(t.Context(), plan); err != nil {
+		t.Fatal(err)
+	}
+	if n := stored(); n != 0 {
+		t.Fatalf("room for %d was made of events that nobody has planned", n)
+	}
+	batch, err := plan.Fetch(first, jetstream.FetchMaxWait(10*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for m := range batch.Messages() {
+		if err := m.DoubleAck(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := b.MakeRoom(t.Context(), plan); err != nil {
+		t.Fatal(err)
+	}
+	if n := stored(); n < first/5 {
+		t.Errorf("room for %d after %d were planned", n, first)
+	}
+}
+
+func TestStraysAreCounted(t *testing.T) {
+	b := open(t, t.TempDir())
+	for _, channel := range []string{"mail", "gone", "gone"} {
+		if _, err := b.Publish(t.Context(), &nats.Msg{Subject: DeliverSubject(channel, schemas.High, "acme")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := b.Strays(t.Context(), func(c string) bool { return c == "mail" })
+	if err != nil || len(got) != 1 || got["gone"] != 2 {
+		t.Errorf("strays %v, %v", got, err)
+	}
+}
+
+func TestAMissingNumberKeyIsNotMadeAnew(t *testing.T) {
+	dir := t.TempDir()
+	b := open(t, dir)
+	if _, err := b.Hasher(t.Context(), ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "number.key")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Hasher(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "backup") {
+		t.Errorf("got %v, want an error that says to restore the key", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "number.key")); err == nil {
+		t.Error("a new key was written over the place of the lost one")
+	}
+}
+
 func TestDifferencesAreShownAndVitalOnesRefused(t *testing.T) {
 	dir := t.TempDir()
 	b := open(t, dir)

@@ -38,8 +38,15 @@ const keySubject = "yz.cap._key"
 // must match. Without a file an embedded broker keeps a generated secret in its data directory, and
 // an external one keeps it beside the data, which is said in the log.
 func (b *Broker) Hasher(ctx context.Context, file string) (Hasher, error) {
+	last, err := b.Last(ctx, Caps, keySubject)
+	if err != nil {
+		return Hasher{}, fmt.Errorf("number key: %w", err)
+	}
 	if file == "" && b.Embedded {
 		file = filepath.Join(b.cfg.DataDir, "number.key")
+		if _, err := os.Stat(file); err != nil && last != nil {
+			return Hasher{}, fmt.Errorf("%s is missing: put it back from a backup; with another one the daily cap would count anew (%w)", file, err)
+		}
 		f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 		if err == nil {
 			_, err = f.WriteString(rand.Text() + rand.Text() + "\n")
@@ -66,11 +73,11 @@ func (b *Broker) Hasher(ctx context.Context, file string) (Hasher, error) {
 	} else {
 		mark = "key:" + rand.Text() + rand.Text()
 	}
-	_, err := b.Put(ctx, Caps, &nats.Msg{Subject: keySubject, Data: []byte(mark)}, 0)
+	_, err = b.Put(ctx, Caps, &nats.Msg{Subject: keySubject, Data: []byte(mark)}, 0)
 	if err != nil && !errors.Is(err, ErrConflict) {
 		return Hasher{}, err
 	}
-	last, err := b.Last(ctx, Caps, keySubject)
+	last, err = b.Last(ctx, Caps, keySubject)
 	if err != nil || last == nil {
 		return Hasher{}, fmt.Errorf("number key: %w", errors.Join(err, errors.New("no mark on the broker")))
 	}

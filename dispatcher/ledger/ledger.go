@@ -25,6 +25,7 @@ type Record struct {
 	// Due is when it goes on: held and uncertain; for sending, the end of the claim.
 	Due     time.Time      `json:"due,omitzero"`
 	Lookup  int            `json:"lookup,omitzero"` // uncertain: how often the third party was asked
+	Doubts  int            `json:"doubts,omitzero"` // attempts of this generation whose outcome is not known
 	Since   time.Time      `json:"since,omitzero"`  // when this generation began (planned or replayed)
 	Worker  string         `json:"worker,omitzero"`
 	Took    int64          `json:"took_ms,omitzero"`
