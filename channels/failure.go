@@ -67,7 +67,7 @@ type Diagnosis struct {
 	Class  Class
 	Known  bool   // false: only the reply's family was recognised
 	Retry  string // no | yes | after-wait
-	Owner  string // whose job: operator, channel-owner, author, data-owner, third-party
+	Owner  string // whose job: operator, channel-owner, author, data-owner, third-party, nobody
 	Cause  schemas.Text
 	Remedy schemas.Text
 	Source string

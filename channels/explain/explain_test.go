@@ -18,6 +18,8 @@ var _ channels.Explainer = explain.Default().Explain
 // nothing is missing or twice is what Default itself refuses; what remains is the language.
 func TestRowsCanBeShown(t *testing.T) {
 	halfWidth := regexp.MustCompile(`\p{Han}[,;:?!()]|[,;:?!()]\p{Han}`)
+	noSpace := regexp.MustCompile(`\p{Han}[A-Za-z0-9]|[A-Za-z0-9%]\p{Han}`)
+	promise := regexp.MustCompile(`(?i)系统会|系统将|自动重试|自动发送|消息(将)?保留|队列|已停用|已暂停|已暂缓|同上|by itself|automatically|\bretried\b|\bretry\b|queued|\bheld until\b|same as`)
 	rows := explain.Default().Rows()
 	if len(rows) < 465 {
 		t.Fatalf("%d rows, want at least the 465 gathered", len(rows))
@@ -28,12 +30,19 @@ func TestRowsCanBeShown(t *testing.T) {
 			t.Errorf("%s: twice", r.ID)
 		}
 		ids[r.ID] = true
+		// A remedy is read when nothing goes on any more, too.
+		if x := promise.FindString(r.Remedy.Zh + " " + r.Remedy.En); x != "" {
+			t.Errorf("%s: the remedy promises %q: %s / %s", r.ID, x, r.Remedy.Zh, r.Remedy.En)
+		}
 		if r.Source == "" {
 			t.Errorf("%s: no source", r.ID)
 		}
 		for _, s := range []string{r.Cause.Zh, r.Remedy.Zh} {
 			if !strings.ContainsFunc(s, isHan) {
 				t.Errorf("%s: no Chinese in %q", r.ID, s)
+			}
+			if x := noSpace.FindString(s); x != "" {
+				t.Errorf("%s: no space in %q of %q", r.ID, x, s)
 			}
 			if x := halfWidth.FindString(s); x != "" {
 				t.Errorf("%s: half-width punctuation %q in %q", r.ID, x, s)
@@ -107,11 +116,11 @@ func TestOwnDecisionsAreExplained(t *testing.T) {
 		{"invalid", "author", "no", channels.Permanent},
 		{"rate", "operator", "after-wait", channels.Throttled},
 		{"breaker-open", "operator", "after-wait", channels.Throttled},
-		{"quiet-hours", "operator", "after-wait", channels.Throttled},
+		{"quiet-hours", "nobody", "after-wait", channels.Throttled},
 		{"internal", "operator", "yes", channels.Temporary},
 		{"shutdown", "operator", "yes", channels.Temporary},
 		{"attempts-exhausted", "operator", "yes", channels.Temporary},
-		{"not-before", "operator", "after-wait", channels.Throttled},
+		{"not-before", "nobody", "after-wait", channels.Throttled},
 		{"lookup-too-long", "operator", "yes", channels.Temporary},
 		{"no-number", "data-owner", "no", channels.BadTarget},
 		{"no-template-code", "author", "no", channels.Content},

@@ -13,11 +13,11 @@ import (
 var words = map[channels.Class]struct{ is, remedy schemas.Text }{
 	channels.Temporary: {
 		schemas.Text{Zh: "看起来是暂时性故障", En: "it looks temporary"},
-		schemas.Text{Zh: "可稍后重试；如反复出现，请把原始答复提供给对方核实", En: "Try again later; if it comes back, show the raw reply to the third party"},
+		schemas.Text{Zh: "如持续出现，请把原始答复提供给对方核实", En: "If it lasts, show the raw reply to the third party"},
 	},
 	channels.Throttled: {
 		schemas.Text{Zh: "看起来是触发了频率或数量限制", En: "it looks like a limit on rate or volume"},
-		schemas.Text{Zh: "请降低发送速率，等待对方的限制时段结束后再发", En: "Send more slowly, and again when the third party’s waiting time is over"},
+		schemas.Text{Zh: "请降低发送速率，并等待对方的限制时段结束", En: "Send more slowly, and wait until the third party’s limit is over"},
 	},
 	channels.Auth: {
 		schemas.Text{Zh: "看起来是账号或凭证被拒绝", En: "it looks like refused credentials"},
@@ -33,10 +33,10 @@ var words = map[channels.Class]struct{ is, remedy schemas.Text }{
 	},
 	channels.BadTarget: {
 		schemas.Text{Zh: "看起来是该收件地址无法接收", En: "it looks as if this address cannot receive"},
-		schemas.Text{Zh: "请在ERP中核对收件人的联系方式", En: "Check the recipient’s contact data in the ERP"},
+		schemas.Text{Zh: "请在 ERP 中核对收件人的联系方式", En: "Check the recipient’s contact data in the ERP"},
 	},
 	channels.Permanent: {
-		schemas.Text{Zh: "看起来是永久性拒绝，重试无效", En: "it looks like a refusal for good, which no retry cures"},
+		schemas.Text{Zh: "看起来是永久性拒绝", En: "it looks like a refusal for good"},
 		schemas.Text{Zh: "请查阅对方文档中的这一代码，或把原始答复提供给对方核实", En: "Look the code up in the third party’s manual, or show the raw reply to them"},
 	},
 	channels.Unknown: {

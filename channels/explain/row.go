@@ -38,7 +38,9 @@ type Row struct {
 	User     bool           `json:"user"`   // from the user's file
 }
 
-// action is what a class means for the people and for the next attempt.
+// action is what a class means for the next attempt, which is Yizhan's job, and for the people. A
+// row's remedy is for the people alone: it is read while the message waits and when it is dead, so
+// it never says that Yizhan tries again, keeps or stops anything.
 type action struct{ retry, owner string }
 
 // actions is the one table of them. A repeat cures neither settings nor credentials: they are
@@ -54,6 +56,9 @@ var actions = map[channels.Class]action{
 	channels.Unknown:   {"no", "operator"}, // somebody has to look before it is repeated
 }
 
+// clockOnly are the decisions that nothing but the hour ends: nobody has to act.
+var clockOnly = map[string]bool{"dispatcher:quiet-hours": true, "dispatcher:not-before": true}
+
 func actionOf(channel string, c channels.Class) action {
 	a := actions[c]
 	// What is temporary or misconfigured in the dispatcher itself has no third party and no channel.
@@ -65,6 +70,9 @@ func actionOf(channel string, c channels.Class) action {
 
 func (r *Row) diagnosis() channels.Diagnosis {
 	a := actionOf(r.Channel, r.Class)
+	if clockOnly[r.Code] {
+		a.owner = "nobody"
+	}
 	return channels.Diagnosis{
 		Class: r.Class, Retry: a.retry, Owner: a.owner,
 		// Of "http:4xx" and "http:5xx" only the family was recognised; every redirect means the same.
@@ -92,12 +100,12 @@ func parse(in io.Reader) ([]Row, error) {
 	report := func(line int, keyword, zh, en string) {
 		if len(bad) < maxProblems {
 			bad = append(bad, schemas.Problem{Keyword: keyword, Text: schemas.Text{
-				Zh: fmt.Sprintf("第%d行：%s", line, zh), En: fmt.Sprintf("line %d: %s", line, en),
+				Zh: fmt.Sprintf("第 %d 行：%s", line, zh), En: fmt.Sprintf("line %d: %s", line, en),
 			}})
 		}
 	}
 	if len(raw) > maxTable {
-		report(1, "size", "文件超过4 MiB", "the file is larger than 4 MiB")
+		report(1, "size", "文件超过 4 MiB", "the file is larger than 4 MiB")
 		return nil, &schemas.Invalid{Problems: bad}
 	}
 	// Excel begins the CSV files it writes with a byte order mark.
@@ -114,7 +122,7 @@ func parse(in io.Reader) ([]Row, error) {
 			break
 		}
 		if syntax, ok := errors.AsType[*csv.ParseError](err); ok {
-			report(syntax.Line, "csv", "不是有效的CSV："+syntax.Err.Error(), "not valid CSV: "+syntax.Err.Error())
+			report(syntax.Line, "csv", "不是有效的 CSV："+syntax.Err.Error(), "not valid CSV: "+syntax.Err.Error())
 			break // where the next row begins is anybody's guess
 		} else if err != nil {
 			return nil, fmt.Errorf("explain: read table: %w", err)
@@ -129,7 +137,7 @@ func parse(in io.Reader) ([]Row, error) {
 			continue
 		}
 		if len(rec) != len(header) {
-			report(line, "columns", fmt.Sprintf("应有%d列，实际为%d列", len(header), len(rec)),
+			report(line, "columns", fmt.Sprintf("应有 %d 列，实际为 %d 列", len(header), len(rec)),
 				fmt.Sprintf("want %d columns, found %d", len(header), len(rec)))
 			continue
 		}
@@ -143,7 +151,7 @@ func parse(in io.Reader) ([]Row, error) {
 		if keyword, zh, en := row.check(rec); keyword != "" {
 			report(line, keyword, zh, en)
 		} else if before, twice := seen[row.ID]; twice {
-			report(line, "duplicate", fmt.Sprintf("与第%d行重复", before), fmt.Sprintf("the same row as line %d", before))
+			report(line, "duplicate", fmt.Sprintf("与第 %d 行重复", before), fmt.Sprintf("the same row as line %d", before))
 		} else {
 			seen[row.ID] = line
 			rows = append(rows, row)
@@ -161,21 +169,21 @@ func (r *Row) check(rec []string) (keyword, zh, en string) {
 		name := header[i]
 		switch {
 		case v != strings.TrimSpace(v):
-			return "space", name + "的首尾有空格", "spaces around " + name
+			return "space", name + " 的首尾有空格", "spaces around " + name
 		case v == "" && name != "source":
-			return "required", "缺少" + name, name + " is missing"
+			return "required", "缺少 " + name, name + " is missing"
 		}
 	}
 	if !slices.Contains(channelNames, r.Channel) {
 		all := strings.Join(channelNames, ", ")
-		return "channel", fmt.Sprintf("未知的channel“%s”，可用：%s", r.Channel, all),
+		return "channel", fmt.Sprintf("未知的 channel“%s”，可用：%s", r.Channel, all),
 			fmt.Sprintf("unknown channel %q, known are %s", r.Channel, all)
 	}
 	if r.Provider != strings.ToLower(r.Provider) {
-		return "provider", "provider须为小写", "provider must be in lower case"
+		return "provider", "provider 须为小写", "provider must be in lower case"
 	}
 	if _, ok := actions[r.Class]; !ok {
-		return "class", fmt.Sprintf("未知的class“%s”，可用：%v", r.Class, channels.Classes),
+		return "class", fmt.Sprintf("未知的 class“%s”，可用：%v", r.Class, channels.Classes),
 			fmt.Sprintf("unknown class %q, known are %v", r.Class, channels.Classes)
 	}
 	if x, ok := strings.CutPrefix(r.Code, expression); ok {
