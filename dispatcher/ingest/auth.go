@@ -113,9 +113,11 @@ func (s *server) enter(w *answer, r *http.Request, n want) (who caller, body []b
 		return who, nil, nil, unauthenticated("no-credentials", text("缺少密钥：请使用 Authorization: Bearer <密钥编号>.<密钥>，或 Standard Webhooks 签名（yizhan-key、webhook-id、webhook-timestamp、webhook-signature）",
 			"no key: send Authorization: Bearer <key id>.<secret>, or a Standard Webhooks signature (yizhan-key, webhook-id, webhook-timestamp, webhook-signature)"))
 	}
+	if verified != nil {
+		w.key = verified.ID // the log names it also when it may not do this
+	}
 	if err = s.admit(verified, addr, n.role); err == nil {
 		who = caller{verified}
-		w.key = verified.ID
 		if signed {
 			err = s.once(r.Context(), verified, r.Header.Get("Webhook-Id"))
 		} else {

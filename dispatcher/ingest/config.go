@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"path"
@@ -263,6 +264,13 @@ func badSecret(zh, en string, args ...any) error { return &secretError{text(zh, 
 // secrets reads the key's secrets, current ones and those they replace.
 func (k Key) secrets(dir string) ([]secret, error) {
 	raw, err := channels.Env{Dir: dir}.Secret(k.SecretFile, k.SecretEnv)
+	if file, ok := errors.AsType[*fs.PathError](err); ok {
+		why := text("%[1]v", "%[1]v", file.Err)
+		if errors.Is(err, fs.ErrNotExist) {
+			why = text("文件不存在", "there is no such file")
+		}
+		return nil, badSecret("无法读取密钥文件 %[1]s：%[2]s", "the secret file %[1]s cannot be read: %[3]s", file.Path, why.Zh, why.En)
+	}
 	if err != nil {
 		return nil, err
 	}

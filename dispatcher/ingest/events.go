@@ -37,6 +37,9 @@ type Accepted struct {
 	Source string `json:"source"`
 	// Duplicate: it was stored before, and is not stored again.
 	Duplicate bool `json:"duplicate"`
+	// Recalled: it was taken back before it came and will not be sent. Told with Duplicate only, of
+	// events older than a minute: of the others the planner finds the recall.
+	Recalled bool `json:"recalled,omitzero"`
 }
 
 type acceptedBody struct {
@@ -107,7 +110,7 @@ func (s *server) postEvents(w *answer, r *http.Request) error {
 	}
 	events, err := s.decode(m, r.Header, body)
 	if err != nil {
-		return err
+		return nothingStored(err)
 	}
 	at := func(i int) string {
 		if m == batch {
@@ -116,7 +119,7 @@ func (s *server) postEvents(w *answer, r *http.Request) error {
 		return ""
 	}
 	if err := s.judge(who, events, at); err != nil {
-		return err
+		return nothingStored(err)
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), acceptTimeout)
 	defer cancel()
@@ -232,22 +235,26 @@ func (s *server) store(ctx context.Context, events []*schemas.Event) ([]Accepted
 	g.SetLimit(publishers)
 	for i, e := range events {
 		g.Go(func() (err error) {
-			out[i].Duplicate, err = s.storeOne(ctx, e, bodies[i])
+			out[i].Duplicate, out[i].Recalled, err = s.storeOne(ctx, e, bodies[i])
 			return err
 		})
 	}
 	return out, g.Wait()
 }
 
-func (s *server) storeOne(ctx context.Context, e *schemas.Event, body []byte) (duplicate bool, err error) {
+func (s *server) storeOne(ctx context.Context, e *schemas.Event, body []byte) (duplicate, recalled bool, err error) {
 	if time.Since(e.Time) > freshFor { // also an event without a time
-		if before, _, err := s.d.Ledger.Event(ctx, e.Tenant, e.Source, e.ID); err != nil || before != nil {
-			return before != nil, err
+		before, _, err := s.d.Ledger.Event(ctx, e.Tenant, e.Source, e.ID)
+		if err != nil {
+			return false, false, err
+		}
+		if before != nil {
+			return true, before.State == schemas.Cancelled, nil
 		}
 	}
 	ack, err := s.d.Broker.Publish(ctx, dispatcher.EventMessage(e, body))
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
-	return ack.Duplicate, nil
+	return ack.Duplicate, false, nil
 }

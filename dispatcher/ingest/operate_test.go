@@ -206,6 +206,19 @@ func TestRecall(t *testing.T) {
 	if s.State != schemas.Cancelled || len(s.Deliveries) != 0 {
 		t.Errorf("%+v", s)
 	}
+	// Taken back before it came, and old when it comes.
+	request{method: "DELETE", url: url + "/v1/events/late?source=/erp/test&tenant=acme"}.do(t).want(t, http.StatusAccepted, nil)
+	var late acceptedBody
+	request{url: url + "/v1/events", body: event("late", `"time":`, `"subject":`)}.do(t).want(t, http.StatusAccepted, &late)
+	if e := late.Accepted[0]; !e.Duplicate || !e.Recalled {
+		t.Errorf("recalled before: %+v", e)
+	}
+	// Without a tenant, only what is on record tells whose event is meant.
+	request{method: "DELETE", url: url + "/v1/events/c?source=/erp/test"}.do(t).want(t, http.StatusAccepted, &got)
+	if p := (request{method: "DELETE", url: url + "/v1/events/guess?source=/erp/test"}).do(t).problem(t); p.Status != 422 || p.Problems[0].Pointer != "/tenant" {
+		t.Errorf("recall of nobody's event: %+v", p)
+	}
+	request{method: "GET", url: url + "/v1/events/guess"}.do(t).want(t, 404, nil)
 	for path, status := range map[string]int{"/a/b": 422, "/?source=x": 404, "/a/b?source=x&tenant=umbrella": 422, "/a/b?source=x&tenant=*": 422} {
 		if p := (request{method: "DELETE", url: url + "/v1/events" + path}).do(t).problem(t); p.Status != status {
 			t.Errorf("%s: %+v", path, p)

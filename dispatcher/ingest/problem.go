@@ -118,7 +118,10 @@ func unavailable() *problem {
 func invalid(ps []schemas.Problem) *problem {
 	p := &problem{
 		status: http.StatusUnprocessableEntity, name: "invalid", title: text("内容有误", "Invalid input"), problems: ps,
-		detail: text("发现 %d 处问题，没有保存任何内容；请按 problems 修正后重新提交", "%d problems found, nothing was stored; mend what problems lists and send again", len(ps)),
+		detail: text("发现 %d 处问题，请按 problems 修正后重试", "%d problems found; mend what problems lists and try again", len(ps)),
+	}
+	if len(ps) == 1 {
+		p.detail.En = "1 problem found; mend what problems lists and try again"
 	}
 	for _, q := range ps {
 		switch q.Keyword {
@@ -127,6 +130,16 @@ func invalid(ps []schemas.Problem) *problem {
 		}
 	}
 	return p
+}
+
+// nothingStored adds to an answer that refuses events for what is in them that none of them was kept.
+func nothingStored(err error) error {
+	if p, own := asProblem(err); own && (p.name == "invalid" || p.name == "bad-json") {
+		p.detail.Zh += "；没有保存任何内容"
+		p.detail.En += "; nothing was stored"
+		return p
+	}
+	return err
 }
 
 // one is invalid with a single problem.

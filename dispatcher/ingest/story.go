@@ -92,6 +92,33 @@ func maskHits(t *ledger.Told) {
 	}
 }
 
+// tenantWith is whose event a recall without a tenant means: the only tenant there is for the caller,
+// or the only one that has a record of it. A recall that comes before its event must not take a place
+// in the ledger of a tenant that was guessed.
+func (s *server) tenantWith(ctx context.Context, who caller, source, id string) (string, error) {
+	tenants := who.tenants()
+	if tenants == nil {
+		tenants = s.cfg.Tenants
+	}
+	if len(tenants) == 1 {
+		return tenants[0], nil
+	}
+	var found []string
+	for _, t := range tenants {
+		e, _, err := s.d.Ledger.Event(ctx, t, source, id)
+		if err != nil {
+			return "", err
+		}
+		if e != nil {
+			found = append(found, t)
+		}
+	}
+	if len(found) != 1 {
+		return "", one("/tenant", "required", "有多个租户，无法确定事件属于哪一个：请用查询参数 tenant 指定", "there are several tenants and the event cannot be told to be of one: name it with the query parameter tenant")
+	}
+	return found[0], nil
+}
+
 // recall takes an event back.
 func (s *server) recall(w *answer, r *http.Request) error {
 	who, err := s.operate(w, r)
@@ -102,15 +129,6 @@ func (s *server) recall(w *answer, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if tenant == "" {
-		tenant = schemas.DefaultTenant
-		if only := who.tenants(); len(only) == 1 {
-			tenant = only[0]
-		}
-		if !who.allowsTenant(tenant) {
-			return notYours(who, tenant)
-		}
-	}
 	id, source := r.PathValue("id"), r.URL.Query().Get("source")
 	switch {
 	case id == "":
@@ -120,6 +138,11 @@ func (s *server) recall(w *answer, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), operateTimeout)
 	defer cancel()
+	if tenant == "" {
+		if tenant, err = s.tenantWith(ctx, who, source, id); err != nil {
+			return err
+		}
+	}
 	recalled, err := s.d.Recall(ctx, tenant, source, id, who.name())
 	if err != nil {
 		return err
