@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/yizhan-dev/yizhan/rules"
+	"github.com/yizhan-dev/yizhan/schemas"
+)
+
+// pages are all that people read: the pages at the top and the manuals.
+func pages(t *testing.T) map[string]string {
+	t.Helper()
+	texts := map[string]string{}
+	for _, pattern := range []string{"../../*.md", "../../docs/*.md"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %d files, %v", pattern, len(files), err)
+		}
+		for _, f := range files {
+			b, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			texts[f] = string(b)
+		}
+	}
+	return texts
+}
+
+// Every link to a file of ours leads somewhere, and every file of docs/examples that a command names is there.
+func TestDocumentationLinks(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+	example := regexp.MustCompile(`docs/examples/[\w.-]+`)
+	for file, text := range pages(t) {
+		for _, m := range link.FindAllStringSubmatch(text, -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(file), m[1])); err != nil {
+				t.Errorf("%s: %s leads nowhere", file, m[1])
+			}
+		}
+		for _, name := range example.FindAllString(text, -1) {
+			if _, err := os.Stat(filepath.Join("../..", name)); err != nil {
+				t.Errorf("%s: there is no %s", file, name)
+			}
+		}
+	}
+}
+
+// The Chinese pages use one word for one thing.
+func TestDocumentationTerms(t *testing.T) {
+	for file, text := range pages(t) {
+		if !strings.HasSuffix(file, ".zh-CN.md") {
+			continue
+		}
+		for wrong, right := range map[string]string{"渠道": "通道", "账本": "台账", "接收人": "收件人", "散列": "哈希", "重放": "重发"} {
+			if strings.Contains(text, wrong) {
+				t.Errorf("%s: %s should be %s", file, wrong, right)
+			}
+		}
+	}
+}
+
+// The events that the manuals publish are good ones under the rules of `yizhan dev`, and wrong.json has the
+// two mistakes that are shown.
+func TestDocumentationEvents(t *testing.T) {
+	raw, err := devFiles.ReadFile("dev/rules.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	book, err := rules.Load(raw, guardFactories(), reserverFactories(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func(name string) []byte {
+		b, err := os.ReadFile(filepath.Join("../../docs/examples", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	var events []*schemas.Event
+	for _, b := range append(bytes.Split(bytes.TrimSpace(read("events.ndjson")), []byte("\n")), read("event.json")) {
+		e, err := schemas.DecodeEvent(b)
+		if err != nil {
+			t.Fatalf("%s\n%v", b, err)
+		}
+		events = append(events, e)
+	}
+	batch, err := schemas.DecodeBatch(read("batch.json"), 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range append(events, batch...) {
+		if choice, ok, err := book.Route(e); !ok || err != nil {
+			t.Errorf("%s: no route (%v)", e.ID, err)
+		} else if problems := book.CheckEvent(e); len(problems) > 0 {
+			t.Errorf("%s by route %s: %v", e.ID, choice.Route, problems)
+		}
+	}
+	var invalid *schemas.Invalid
+	if _, err := schemas.DecodeEvent(read("wrong.json")); !errors.As(err, &invalid) || len(invalid.Problems) != 2 {
+		t.Errorf("wrong.json: %v, want two problems", err)
+	}
+}
