@@ -68,6 +68,7 @@ type Dispatcher struct {
 	Worker   string // name of this process in records and logs
 	book     atomic.Pointer[rules.Book]
 	backlog  atomic.Uint64
+	skewed   atomic.Bool // the clock is wrong: nothing that is capped is sent
 }
 
 // SetBook changes the rules from the next message on.
@@ -83,9 +84,13 @@ var errShutdown = errors.New("the worker is stopping")
 // beyond it. Time limit of the attempt < claim < AckWait, and the claim outlasts a leader election
 // (4.7 to 10 s measured): otherwise a living worker's message would be handed to another.
 const (
-	settleMargin     = 15 * time.Second
-	redeliveryMargin = 25 * time.Second
+	settleMargin     = lookTimeout + settleTimeout
+	redeliveryMargin = 2*lookTimeout + settleTimeout + 5*time.Second
 )
+
+// lookTimeout bounds what an attempt does beside the call: reading the ledger before, giving a place in
+// the cap back after.
+const lookTimeout = 5 * time.Second
 
 // Run plans and sends until ctx ends, then lets attempts under way finish. plan and send choose the
 // roles of this process.
@@ -117,6 +122,7 @@ func (d *Dispatcher) Run(ctx context.Context, plan, send bool) error {
 			}
 		}
 		loops.Go(func() { d.sweepNowAndThen(ctx) })
+		loops.Go(func() { d.watchClock(ctx) })
 	}
 	done := make(chan struct{})
 	go func() { loops.Wait(); close(done) }()

@@ -38,12 +38,16 @@ type job struct {
 	// fence is the ledger record that put this copy here. While it is the last one, the copy is the
 	// only one that may go on; every record is written on top of the one before it.
 	fence uint64
+	// stored is when the broker, by its own clock, put this copy here.
+	stored time.Time
+	// again: another worker had this copy before.
+	again bool
 	// old: the ledger may have moved on since this copy was stored, so read it before acting.
 	old bool
 }
 
-// freshFor is how long a copy that was delivered for the first time needs no look at the ledger:
-// nobody can recall or repeat it within that time without meeting our own record.
+// freshFor is how long after its planning a delivery's first copy needs no look at the ledger: a recall
+// waits that long, and repeats within it have the same message id.
 const freshFor = 2 * time.Second
 
 var errHeaders = errors.New("delivery without its headers")
@@ -72,7 +76,9 @@ func (d *Dispatcher) open(m jetstream.Msg) (*job, error) {
 	if err != nil {
 		return nil, err
 	}
-	j.old = meta.NumDelivered > 1 || j.attempt > 1 || j.lookup > 0 || time.Since(meta.Timestamp) > freshFor
+	j.again = meta.NumDelivered > 1
+	j.old = meta.NumDelivered > 1 || j.attempt > 1 || j.lookup > 0 || time.Since(j.since) > freshFor
+	j.stored = meta.Timestamp
 	return j, nil
 }
 

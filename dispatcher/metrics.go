@@ -27,6 +27,9 @@ var (
 	repeatsTotal = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "yizhan_repeats_total", Help: "Messages found to have been sent twice, after a kill.",
 	}, []string{"channel"})
+	redeliveredTotal = promauto.NewCounterVec(prometheus.CounterOpts{
+		Name: "yizhan_redelivered_total", Help: "Attempts with a copy that another worker had before and may have sent.",
+	}, []string{"channel"})
 	backlogGauge = promauto.NewGauge(prometheus.GaugeOpts{
 		Name: "yizhan_backlog", Help: "Deliveries that wait, scheduled ones included.",
 	})
@@ -36,6 +39,9 @@ var (
 	straysGauge = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "yizhan_strays", Help: "Deliveries that wait for a channel which is not configured any more.",
 	}, []string{"channel"})
+	skewGauge = promauto.NewGauge(prometheus.GaugeOpts{
+		Name: "yizhan_clock_skew_seconds", Help: "How far the broker's clock is ahead of this one.",
+	})
 	leftoversTotal = promauto.NewCounter(prometheus.CounterOpts{
 		Name: "yizhan_leftovers_total", Help: "Messages left behind in DELIVERIES by a killed broker and cleared.",
 	})

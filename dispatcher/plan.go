@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -57,17 +58,23 @@ func (d *Dispatcher) planEvent(ctx context.Context, msg jetstream.Msg) (result s
 		Time: time.Now(), Seq: meta.Sequence.Stream, Event: ref(e), Tenant: e.Tenant, Route: route, State: schemas.Planned,
 		Deliveries: d.entries(planned),
 	}
+	if by := msg.Headers().Get(headerReplayed); by != "" {
+		rec.By = by
+		rec.Reason, _ = url.QueryUnescape(msg.Headers().Get(headerReason))
+	}
 	before, seq, err := d.claimEvent(ctx, rec)
 	switch {
 	case err != nil:
 		return "", err
 	case before != nil && before.Seq != rec.Seq && !replayed(msg, before):
 		return "duplicate", nil
+	case before != nil && before.State == schemas.Cancelled: // recalled meanwhile
+		return "duplicate", nil
 	case before != nil: // interrupted after its record, and perhaps the rules have changed since
-		if _, err := d.Ledger.PutEvent(ctx, rec, seq); err != nil {
+		if err := d.cancelMissing(ctx, before, rec); err != nil {
 			return "", err
 		}
-		if err := d.cancelMissing(ctx, before, rec); err != nil {
+		if _, err := d.Ledger.PutEvent(ctx, rec, seq); err != nil {
 			return "", err
 		}
 	}
@@ -95,7 +102,8 @@ func replayed(msg jetstream.Msg, before *ledger.EventRecord) bool {
 	return before.State == schemas.Dead && msg.Headers().Get(headerReplayed) != ""
 }
 
-// cancelMissing ends what an earlier, interrupted planning named and this one does not.
+// cancelMissing ends what an earlier, interrupted planning named and this one does not; what has begun
+// already ends by itself, and stays in the event's record.
 func (d *Dispatcher) cancelMissing(ctx context.Context, before, now *ledger.EventRecord) error {
 	named := map[string]bool{}
 	for _, e := range now.Deliveries {
@@ -110,7 +118,11 @@ func (d *Dispatcher) cancelMissing(ctx context.Context, before, now *ledger.Even
 			Plan: &ledger.Plan{Event: now.Event, Channel: e.Channel, To: e.To},
 		}
 		_, err := d.Ledger.Put(ctx, ledger.Subject(now.Tenant, e.Recipient, e.ID), r, 0)
-		if err != nil && !errors.Is(err, broker.ErrConflict) { // a conflict: it had begun, and ends by itself
+		if errors.Is(err, broker.ErrConflict) {
+			now.Deliveries = append(now.Deliveries, e)
+			err = nil
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -239,7 +251,7 @@ func (d *Dispatcher) bare(e *schemas.Event, book *rules.Book, to schemas.Recipie
 	}
 	m, err := book.Render(e, to, channel, t.Kind)
 	if err != nil {
-		why := cause("no-template", channels.Content, err)
+		why := unrenderable(err)
 		return dl, &why
 	}
 	if t.Kind == "sms" && m.Signature == "" {
@@ -247,6 +259,23 @@ func (d *Dispatcher) bare(e *schemas.Event, book *rules.Book, to schemas.Recipie
 	}
 	dl.Message = m
 	return dl, nil
+}
+
+// unrenderable is why no message could be made of the event: the template is missing, or what stands in
+// the event does not do.
+func unrenderable(err error) schemas.Cause {
+	bad, ok := errors.AsType[*schemas.Invalid](err)
+	if !ok || len(bad.Problems) == 0 {
+		return cause("no-template", channels.Content, err)
+	}
+	p := bad.Problems[0]
+	code := "bad-event-data"
+	if p.Keyword == "template" {
+		code = "no-template"
+	}
+	c := cause(code, channels.Content, nil)
+	c.Hits = []schemas.Hit{{Rule: p.Keyword, Action: "block", Field: p.Pointer, Advice: p.Text}}
+	return c
 }
 
 // first is the record with which a delivery's life begins.
@@ -389,7 +418,8 @@ func (d *Dispatcher) buryEvent(ctx context.Context, msg jetstream.Msg, meta *jet
 	var seq uint64
 	var about schemas.EventRef
 	if e != nil {
-		id, _ = schemas.EventKey(e.Source, e.ID)
+		idToken, sourceToken := schemas.EventKey(e.Source, e.ID)
+		id = idToken + sourceToken
 		about = ref(e)
 		rec := &ledger.EventRecord{
 			Time: time.Now(), Seq: meta.Sequence.Stream, Event: ref(e), Tenant: e.Tenant, State: schemas.Dead, Cause: &c,

@@ -20,11 +20,12 @@ type Recalled struct {
 	Pending bool `json:"pending,omitzero"`
 }
 
-// Recall takes an event back: what has not been sent will not be. A delivery whose call is under way
-// is too late; its record will say what the third party said.
+// Recall takes an event back: what has not been sent will not be. A call that is under way is too late;
+// where no claim says so (mail, webhooks), a long one may end after its delivery was cancelled, and its
+// record then says what the third party said.
 func (d *Dispatcher) Recall(ctx context.Context, tenant, source, id, by string) (Recalled, error) {
 	var out Recalled
-	e, _, err := d.Ledger.Event(ctx, tenant, source, id)
+	e, seq, err := d.Ledger.Event(ctx, tenant, source, id)
 	if err != nil {
 		return out, err
 	}
@@ -38,8 +39,15 @@ func (d *Dispatcher) Recall(ctx context.Context, tenant, source, id, by string) 
 			out.Pending = err == nil
 			return out, err
 		}
-		if e, _, err = d.Ledger.Event(ctx, tenant, source, id); err != nil || e == nil {
+		if e, seq, err = d.Ledger.Event(ctx, tenant, source, id); err != nil || e == nil {
 			return out, errors.Join(err, errors.New("the event's record cannot be read"))
+		}
+	}
+	// No later planning of the same event brings them back.
+	if e.State == schemas.Planned {
+		e.State, e.By = schemas.Cancelled, by
+		if _, err := d.Ledger.PutEvent(ctx, e, seq); err != nil && !errors.Is(err, broker.ErrConflict) {
+			return out, err
 		}
 	}
 	for _, entry := range e.Deliveries {
@@ -57,6 +65,7 @@ func (d *Dispatcher) Recall(ctx context.Context, tenant, source, id, by string) 
 	return out, nil
 }
 
+// cancel closes one delivery, and its place when it is an alternative that nobody has needed yet.
 func (d *Dispatcher) cancel(ctx context.Context, tenant string, e ledger.Entry, by string) (bool, error) {
 	subject := ledger.Subject(tenant, e.Recipient, e.ID)
 	for range 5 { // a record between the reading and the writing: look again
@@ -64,8 +73,20 @@ func (d *Dispatcher) cancel(ctx context.Context, tenant string, e ledger.Entry, 
 		if err != nil {
 			return false, err
 		}
-		if last != nil && (last.State.Terminal() || last.State == schemas.Sending || last.State == schemas.Uncertain) || last == nil && e.Else {
+		switch {
+		case last == nil:
+		case last.State == schemas.Cancelled: // perhaps by us, interrupted before the schedule was gone
+			return true, d.unschedule(ctx, e.ID)
+		case last.State.Terminal(), last.State == schemas.Sending, last.State == schemas.Uncertain:
 			return false, nil
+		case last.State == schemas.Planned && time.Since(last.Time) < freshFor:
+			// Its first copy may be on its way without a look at the ledger; afterwards every copy looks.
+			select {
+			case <-ctx.Done():
+				return false, ctx.Err()
+			case <-time.After(freshFor - time.Since(last.Time)):
+			}
+			continue
 		}
 		r := &ledger.Record{Time: time.Now(), State: schemas.Cancelled, Step: ledger.StepRecall, Worker: d.Worker, By: by}
 		if last != nil {
@@ -74,11 +95,15 @@ func (d *Dispatcher) cancel(ctx context.Context, tenant string, e ledger.Entry, 
 		if _, err = d.Ledger.Put(ctx, subject, r, seq); errors.Is(err, broker.ErrConflict) {
 			continue
 		}
-		if err == nil {
-			// Its schedule, if it has one, would fire only to find the record.
-			err = d.Broker.Stream(broker.Deliveries).Purge(ctx, jetstream.WithPurgeSubject(broker.LaterSubject(e.ID)))
+		if err != nil {
+			return false, err
 		}
-		return err == nil, err
+		return last != nil || !e.Else, d.unschedule(ctx, e.ID)
 	}
 	return false, nil
+}
+
+// unschedule takes the delivery's schedule away; fired, it would only find the record.
+func (d *Dispatcher) unschedule(ctx context.Context, id string) error {
+	return d.Broker.Stream(broker.Deliveries).Purge(ctx, jetstream.WithPurgeSubject(broker.LaterSubject(id)))
 }

@@ -1,9 +1,11 @@
 package dispatcher
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -41,7 +43,8 @@ type ReplayPlan struct {
 var replayTexts = map[string]schemas.Text{
 	"expired":        {Zh: "已过有效期，再发没有意义", En: "past its expiry: nobody needs it any more"},
 	"uncertain":      {Zh: "上次结果未知，可能已经送达；确认后可加 --uncertain 一并重发", En: "nobody knows whether it arrived; add --uncertain to send it all the same"},
-	"needs-planning": {Zh: "从未生成过内容（缺模板、缺收件地址等），请修正后由业务系统重新发布事件", En: "it never had a content (no template, no address): mend the cause and publish the event again"},
+	"needs-planning": {Zh: "从未生成过内容（缺模板、缺收件地址等），请修正后由业务系统以新的 id 重新发布事件", En: "it never had a content (no template, no address): mend the cause and publish the event again under a new id"},
+	"no-channel":     {Zh: "对应的通道已不在配置中，恢复该通道后才能重发", En: "its channel is not configured any more; configure it again first"},
 	"moved-on":       {Zh: "已经重发过或状态已变", En: "already sent again, or its state has changed"},
 }
 
@@ -125,16 +128,16 @@ func (d *Dispatcher) refused(i deadletter.Item, uncertain bool) string {
 	switch {
 	case i.Delivery == nil && i.Channel != EventChannel:
 		return "needs-planning"
-	case i.Delivery == nil && i.Cause.Code == "invalid":
+	case ledger.NeedsPlanning(i.Cause.Code):
 		return "needs-planning"
 	case i.Delivery == nil:
 		return ""
+	case d.Channels[i.Delivery.Channel] == nil:
+		return "no-channel"
 	case !i.Delivery.Expires.IsZero() && time.Now().After(i.Delivery.Expires):
 		return "expired"
 	case i.Cause.Class == "uncertain" && !uncertain:
 		return "uncertain"
-	case i.Cause.Code == "no-template", i.Cause.Code == "no-recipient", i.Cause.Code == "no-channel":
-		return "needs-planning"
 	}
 	return ""
 }
@@ -143,7 +146,7 @@ func (d *Dispatcher) refused(i deadletter.Item, uncertain bool) string {
 // second replay of the same letter meets the ledger's new record.
 func (d *Dispatcher) replay(ctx context.Context, i deadletter.Item, q ReplayRequest) (moved bool, err error) {
 	if i.Delivery == nil {
-		return false, d.replayEvent(ctx, i)
+		return false, d.replayEvent(ctx, i, q)
 	}
 	body, err := schemas.Encode(i.Delivery)
 	if err != nil {
@@ -160,7 +163,10 @@ func (d *Dispatcher) replay(ctx context.Context, i deadletter.Item, q ReplayRequ
 		if lerr != nil {
 			return false, lerr
 		}
-		if last == nil || last.State != schemas.Planned || last.Replay != i.Replay+1 {
+		if last == nil { // not moved on: the ledger has forgotten, or we look in the wrong place
+			return false, fmt.Errorf("dead letter %s has no ledger record; it stays", i.ID)
+		}
+		if last.State != schemas.Planned || last.Replay != i.Replay+1 {
 			return true, d.Dead.Delete(ctx, i)
 		}
 		r, seq, moved, err = last, at, true, nil // an earlier replay was interrupted: finish it
@@ -175,9 +181,13 @@ func (d *Dispatcher) replay(ctx context.Context, i deadletter.Item, q ReplayRequ
 }
 
 // headerReplayed marks an event that a person sent again: it may take the place of its own dead record.
-const headerReplayed = "Yz-Replayed"
+// Who did and why goes into the new record.
+const (
+	headerReplayed = "Yz-Replayed"
+	headerReason   = "Yz-Reason"
+)
 
-func (d *Dispatcher) replayEvent(ctx context.Context, i deadletter.Item) error {
+func (d *Dispatcher) replayEvent(ctx context.Context, i deadletter.Item, q ReplayRequest) error {
 	m := nats.NewMsg("")
 	m.Data = i.Event
 	typ := "unreadable"
@@ -188,7 +198,8 @@ func (d *Dispatcher) replayEvent(ctx context.Context, i deadletter.Item) error {
 		typ = e.Type
 	}
 	m.Subject = broker.EventSubject(i.Tenant, typ)
-	m.Header.Set(headerReplayed, "1")
+	m.Header.Set(headerReplayed, cmp.Or(q.By, "-"))
+	m.Header.Set(headerReason, url.QueryEscape(q.Reason))
 	m.Header.Set(nats.MsgIdHdr, fmt.Sprintf("replay-%s-%d", i.ID, i.Seq))
 	if _, err := d.Broker.Publish(ctx, m); err != nil {
 		return err

@@ -44,7 +44,7 @@ func (d *Dispatcher) mine(ctx context.Context, ch channels.Channel, j *job) (fen
 	if !j.old {
 		return j.fence, true
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTimeout)
 	defer cancel()
 	last, seq, err := d.Ledger.Last(ctx, j.subject)
 	switch {
@@ -96,7 +96,9 @@ func (d *Dispatcher) firstLookup(ch channels.Channel, now time.Time) time.Time {
 // of the outcome and the record that it goes on top of; nil when the copy is answered already.
 func (d *Dispatcher) attempt(ctx context.Context, ch channels.Channel, j *job, fence uint64) (*ledger.Record, uint64) {
 	t, begun := ch.Traits(), time.Now()
-	in := d.input(j.Delivery, begun)
+	// A copy that was due by the broker's clock is due, also when ours is behind: held again, it would be
+	// back at once.
+	in := d.input(j.Delivery, later(begun, j.stored))
 	if v := rules.Judge(d.Book().Guards(), in); v.Action != rules.Pass {
 		if j.old && t.Capped {
 			d.release(ctx, in, j)
@@ -150,6 +152,13 @@ func (d *Dispatcher) attempt(ctx context.Context, ch channels.Channel, j *job, f
 	return r, fence
 }
 
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
 // call is Channel.Send with a panic turned into a failure whose outcome is not known.
 func call(ctx context.Context, ch channels.Channel, dl *schemas.Delivery) (r channels.Receipt, f *channels.Failure) {
 	defer func() {
@@ -174,7 +183,10 @@ func (d *Dispatcher) outcome(ctx context.Context, ch channels.Channel, j *job, r
 		Number: j.attempt, Since: j.begin(), Now: now, Expires: j.Expires, Once: t.Once, Idempotent: t.Idempotent, Doubts: j.doubts,
 		Stopped: f != nil && errors.Is(context.Cause(ctx), errShutdown),
 	}
-	r := &ledger.Record{Attempt: j.attempt, Doubts: j.doubts, Receipt: receipt.ID, Reply: receipt.Reply}
+	if j.again && !t.Once {
+		redeliveredTotal.WithLabelValues(j.Channel).Inc()
+	}
+	r := &ledger.Record{Attempt: j.attempt, Doubts: j.doubts, Again: j.again && !t.Once, Receipt: receipt.ID, Reply: receipt.Reply}
 	if f != nil && f.Maybe {
 		r.Doubts++
 	}
@@ -227,7 +239,10 @@ func (d *Dispatcher) logAttempt(j *job, r *ledger.Record, took time.Duration) {
 // reserve asks the rules with state; nil means go ahead.
 func (d *Dispatcher) reserve(ctx context.Context, in rules.Input, j *job, until time.Time) *ledger.Record {
 	for _, rs := range d.Book().Reservers() {
-		v, err := rs.Reserve(ctx, in, j.holder(), until)
+		v, err := rules.Verdict{}, errSkew
+		if !d.skewed.Load() {
+			v, err = rs.Reserve(ctx, in, j.holder(), until)
+		}
 		if err != nil { // cannot tell: fail closed
 			c := cause("cap-unavailable", channels.Temporary, err)
 			return &ledger.Record{
@@ -261,7 +276,7 @@ func hasAlternative(dl *schemas.Delivery, when string) bool {
 // release gives places back after a message that was surely not sent. A place that cannot be given
 // back is lost until its window ends: fewer messages than allowed, never more.
 func (d *Dispatcher) release(ctx context.Context, in rules.Input, j *job) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTimeout)
 	defer cancel()
 	for _, rs := range d.Book().Reservers() {
 		if err := rs.Release(ctx, in, j.holder()); err != nil {

@@ -58,7 +58,7 @@ func (d *Dispatcher) settleLate(ctx context.Context, j *job, r *ledger.Record) (
 		r.Step = ledger.StepTooLate
 		return d.Ledger.Put(ctx, j.subject, r, seq)
 	}
-	if last != nil && last.State == schemas.Uncertain && last.Attempt == j.attempt && r.State == schemas.Accepted {
+	if last != nil && last.State == schemas.Uncertain && last.Step == ledger.StepTakeover && last.Attempt == j.attempt && r.State != schemas.Uncertain {
 		return d.Ledger.Put(ctx, j.subject, r, seq) // taken for dead meanwhile, but this is the answer
 	}
 	if r.State == schemas.Accepted {
@@ -132,12 +132,26 @@ func (d *Dispatcher) alternatives(ctx context.Context, dl *schemas.Delivery, whe
 	return nil
 }
 
+// maxDelivery bounds a delivery's bytes: with what surrounds them, and as a dead letter, they must fit into
+// the broker's 1 MiB.
+const maxDelivery = 700 << 10
+
 // enqueue begins a delivery's life with the record r (planned, held, suppressed, expired or dead).
 // Called again for the same delivery it begins nothing, but finishes what was begun.
 func (d *Dispatcher) enqueue(ctx context.Context, dl *schemas.Delivery, r *ledger.Record) error {
 	body, err := schemas.Encode(dl)
 	if err != nil {
 		return err
+	}
+	if len(body) > maxDelivery { // the broker would refuse it, and its dead letter, for ever
+		why := cause("too-large", channels.Content, fmt.Errorf("%d bytes with its alternatives, at most %d", len(body), maxDelivery))
+		r = &ledger.Record{State: schemas.Dead, Cause: &why}
+		small := *dl
+		small.Message, small.Else = schemas.Message{Template: dl.Message.Template}, nil
+		dl = &small
+		if body, err = schemas.Encode(dl); err != nil {
+			return err
+		}
 	}
 	address := d.address(dl.Channel)
 	r.Time = time.Now()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -36,6 +37,7 @@ type config struct {
 	file          string            // as the user named it
 	source        []byte            // its content, to show where a mistake is
 	dir           string            // relative files start here
+	listener      net.Listener      // open already, in dev
 }
 
 type logConfig struct {

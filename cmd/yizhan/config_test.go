@@ -299,7 +299,7 @@ func TestGoodConfigs(t *testing.T) {
 		"{}",
 		"broker:\nhttp:\ntenants:\nkeys:\nchannels:\nrules:\nnumber_key_file:\ndispatch:\nlog:\n",
 		"broker: {url: '', data_dir: ./data, listen: '', sync: 1s, replicas: 1}", // DESIGN §4
-		"broker: {sync: always, events_max_bytes: 1048576, events_max_age: 2m, ledger_max_age: 1h30m, dead_max_age: 8760h}",
+		"broker: {sync: always, events_max_bytes: 1048576, events_max_age: 2m, ledger_max_age: 8760h, dead_max_age: 1h30m}",
 		"broker: {listen: '127.0.0.1:0'}",
 		"broker: {listen: '0.0.0.0:4222', token_file: pw}",
 		"broker: {url: 'nats://a:4222,tls://b:4222', replicas: 3, creds_file: c, ca_file: d, cert_file: e, key_file: f}",

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/yizhan-dev/yizhan/channels/sandbox"
+	"github.com/yizhan-dev/yizhan/dispatcher/broker"
 	"github.com/yizhan-dev/yizhan/dispatcher/ledger"
 	"github.com/yizhan-dev/yizhan/schemas"
 )
@@ -97,21 +98,47 @@ func openDev(ctx context.Context, o devOptions) (*service, *sandbox.Sandbox, err
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, err
 	}
+	// Nothing is written before the directory and the address are ours: another `dev` may be running.
+	lock, err := broker.LockDir(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	ln, err := net.Listen("tcp", o.listen)
+	if err != nil {
+		return nil, nil, errors.Join(problemError("无法监听 "+o.listen, "cannot listen on "+o.listen).because(err).
+			withHint("可用 --listen 127.0.0.1:8481 换一个端口", "--listen 127.0.0.1:8481 takes another port"), lock.Close())
+	}
+	s, sb, err := openSandbox(ctx, dir, o, ln)
+	if err != nil {
+		return nil, nil, errors.Join(err, ln.Close(), lock.Close())
+	}
+	s.lock = lock
+	return s, sb, nil
+}
+
+// openSandbox starts the third parties and the service that talks to them.
+func openSandbox(ctx context.Context, dir string, o devOptions, ln net.Listener) (_ *service, _ *sandbox.Sandbox, err error) {
 	sb, err := sandbox.Start(sandbox.Config{SMTPTLS: "starttls"})
 	if err != nil {
 		return nil, nil, err
 	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, sb.Close())
+		}
+	}()
 	file, err := writeDev(dir, o, sb)
 	if err != nil {
-		return nil, nil, errors.Join(err, sb.Close())
+		return nil, nil, err
 	}
 	c, err := loadConfig(file)
 	if err != nil {
-		return nil, nil, errors.Join(err, sb.Close())
+		return nil, nil, err
 	}
+	c.listener = ln
 	s, err := openService(ctx, c, roles, map[string]http.Handler{"/sandbox/": sb.Handler(), "/{$}": http.RedirectHandler("/sandbox/", http.StatusFound)})
 	if err != nil {
-		return nil, nil, errors.Join(err, sb.Close())
+		return nil, nil, err
 	}
 	return s, sb, nil
 }

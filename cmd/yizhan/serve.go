@@ -73,6 +73,7 @@ type service struct {
 	hasher   broker.Hasher
 	listener net.Listener
 	handler  http.Handler
+	lock     *os.File  // of dev's data directory
 	rulesAt  time.Time // when the rules in force were written
 }
 
@@ -87,8 +88,10 @@ func openService(ctx context.Context, c *config, roles []string, extra map[strin
 		return nil, c.wrong("", err)
 	}
 	// Listening comes early: a port in use is found before the broker starts.
-	if s.listener, err = net.Listen("tcp", api.HTTP.Listen); err != nil {
-		return nil, c.wrong("", setting("/http/listen", "无法监听该地址："+err.Error(), "cannot listen there: "+err.Error()))
+	if s.listener = c.listener; s.listener == nil {
+		if s.listener, err = net.Listen("tcp", api.HTTP.Listen); err != nil {
+			return nil, c.wrong("", setting("/http/listen", "无法监听该地址："+err.Error(), "cannot listen there: "+err.Error()))
+		}
 	}
 	defer func() {
 		if err != nil {
@@ -161,6 +164,9 @@ func (s *service) where() string {
 func (s *service) close() {
 	if s.listener != nil {
 		_ = s.listener.Close()
+	}
+	if s.lock != nil {
+		defer s.lock.Close() // last: the directory is free when nothing runs in it any more
 	}
 	if s.Dispatcher != nil {
 		closeChannels(s.Dispatcher.Channels)

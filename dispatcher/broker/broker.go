@@ -179,13 +179,8 @@ func (b *Broker) start() error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("broker.data_dir: %w", err)
 	}
-	if b.lock, err = os.OpenFile(filepath.Join(dir, "yizhan.lock"), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
-		return fmt.Errorf("broker.data_dir: %w", err)
-	}
-	if err := lockFile(b.lock); err != nil {
-		return &schemas.Invalid{Problems: []schemas.Problem{problem("data_dir",
-			"数据目录 %s 正被另一个进程使用：请先停止该进程，或为本进程指定别的目录",
-			"%s is in use by another process: stop it, or give this one a directory of its own", dir)}}
+	if b.lock, err = LockDir(dir); err != nil {
+		return err
 	}
 	opts := &server.Options{
 		ServerName: "yizhan-embedded", JetStream: true, StoreDir: dir, NoSigs: true, NoLog: true,
@@ -226,6 +221,22 @@ func (b *Broker) start() error {
 		return errors.New("embedded broker: not ready within 30 s")
 	}
 	return nil
+}
+
+// LockDir takes a directory for this process until the file is closed. The error is a
+// [*schemas.Invalid] when another process has it.
+func LockDir(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "yizhan.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	if err := lockFile(f); err != nil {
+		_ = f.Close()
+		return nil, &schemas.Invalid{Problems: []schemas.Problem{problem("data_dir",
+			"数据目录 %s 正被另一个进程使用：请先停止该进程，或为本进程指定别的目录",
+			"%s is in use by another process: stop it, or give this one a directory of its own", dir)}}
+	}
+	return f, nil
 }
 
 // ClientURL is where other NATS clients reach an embedded broker with broker.listen; "" otherwise.

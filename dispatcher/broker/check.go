@@ -42,6 +42,9 @@ func (c Config) Check() error {
 			bad(key, "应在 %s 到 %s 之间", "want %s to %s", brief(duplicates), brief(maxKeep))
 		}
 	}
+	if c.LedgerMaxAge < c.DeadMaxAge { // a dead letter without its record could not be sent again
+		bad("ledger_max_age", "不得短于 dead_max_age（%s）", "want at least dead_max_age (%s)", brief(c.DeadMaxAge))
+	}
 	if len(ps) == 0 {
 		return nil
 	}

@@ -69,12 +69,16 @@ func Token(s string) string {
 // costs 130 to 190 bytes of memory for each id.
 const duplicates = 2 * time.Minute
 
+// maxEvent is the largest event, headers included: it must fit into a dead letter, in base64.
+const maxEvent = 320 << 10
+
 func (b *Broker) layout() []jetstream.StreamConfig {
 	c := b.cfg
 	s := []jetstream.StreamConfig{
 		{
 			Name: Events, Subjects: []string{"yz.event.>"}, Retention: jetstream.LimitsPolicy,
 			Discard: jetstream.DiscardNew, MaxBytes: c.EventsMaxBytes, MaxAge: c.EventsMaxAge, Duplicates: duplicates,
+			MaxMsgSize: maxEvent,
 		},
 		{
 			Name: Deliveries, Subjects: []string{"yz.deliver.>", "yz.later.>"}, Retention: jetstream.WorkQueuePolicy,

@@ -10,6 +10,8 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/yizhan-dev/yizhan/dispatcher/broker"
 	"github.com/yizhan-dev/yizhan/schemas"
@@ -29,6 +31,10 @@ func (s *Store) Put(ctx context.Context, l *schemas.DeadLetter) error {
 	})
 	return err
 }
+
+var unreadable = promauto.NewCounter(prometheus.CounterOpts{
+	Name: "yizhan_dead_unreadable_total", Help: "Messages in DEAD that are no dead letters, each time they were met.",
+})
 
 // Item is a letter and its place in the stream.
 type Item struct {
@@ -86,8 +92,9 @@ func (s *Store) Each(ctx context.Context, filter Filter, f func(Item) bool) erro
 		for m := range batch.Messages() {
 			n++
 			i, err := item(m)
-			if err != nil {
-				return err
+			if err != nil { // one that cannot be read must not hide the others
+				unreadable.Inc()
+				continue
 			}
 			if filter.matches(i.DeadLetter) && !f(i) {
 				return nil

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/yizhan-dev/yizhan/channels"
 	"github.com/yizhan-dev/yizhan/dispatcher/broker"
 	"github.com/yizhan-dev/yizhan/schemas"
 )
@@ -47,6 +48,11 @@ func ParseFilter(s string, now time.Time) (Filter, error) {
 			} else {
 				f.Until = at
 			}
+		case "class":
+			if !slices.Contains(channels.Classes, channels.Class(value)) {
+				return f, invalid(fmt.Sprintf("没有类别 %q，可用的类别：%s", value, classes("、")), fmt.Sprintf("there is no class %q; known are %s", value, classes(", ")))
+			}
+			f.Class = value
 		case "to":
 			f.To = value
 			if e164, err := schemas.NormalizePhone(value); err == nil {
@@ -54,12 +60,20 @@ func ParseFilter(s string, now time.Time) (Filter, error) {
 			}
 		default:
 			*map[string]*string{
-				"tenant": &f.Tenant, "channel": &f.Channel, "cause": &f.Cause, "class": &f.Class, "id": &f.ID,
+				"tenant": &f.Tenant, "channel": &f.Channel, "cause": &f.Cause, "id": &f.ID,
 				"event": &f.Event, "source": &f.Source, "type": &f.Type, "template": &f.Template,
 			}[key] = value
 		}
 	}
 	return f, nil
+}
+
+func classes(sep string) string {
+	names := make([]string, len(channels.Classes))
+	for i, c := range channels.Classes {
+		names[i] = string(c)
+	}
+	return strings.Join(names, sep)
 }
 
 func invalid(zh, en string) error {

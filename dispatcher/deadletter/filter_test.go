@@ -26,6 +26,7 @@ func TestParseFilter(t *testing.T) {
 		{"since=2026-11-20", Filter{Since: time.Date(2026, 11, 20, 0, 0, 0, 0, now.Location())}, ""},
 		{`cause="550 5.1.1"`, Filter{Cause: "550 5.1.1"}, ""},
 		{"channel=sms\u3000tenant=acme", Filter{Channel: "sms", Tenant: "acme"}, ""},
+		{"class=foo", Filter{}, "throttled"},
 		{"channel", Filter{}, "channel"},
 		{"chanel=sms", Filter{}, "chanel"},
 		{"channel=", Filter{}, "channel="},

@@ -4,7 +4,9 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -23,12 +25,15 @@ type Record struct {
 	Attempt int           `json:"attempt"` // attempts begun so far in this generation
 	Replay  int           `json:"replay,omitzero"`
 	// Due is when it goes on: held and uncertain; for sending, the end of the claim.
-	Due     time.Time      `json:"due,omitzero"`
-	Lookup  int            `json:"lookup,omitzero"` // uncertain: how often the third party was asked
-	Doubts  int            `json:"doubts,omitzero"` // attempts of this generation whose outcome is not known
-	Since   time.Time      `json:"since,omitzero"`  // when this generation began (planned or replayed)
-	Worker  string         `json:"worker,omitzero"`
-	Took    int64          `json:"took_ms,omitzero"`
+	Due    time.Time `json:"due,omitzero"`
+	Lookup int       `json:"lookup,omitzero"` // uncertain: how often the third party was asked
+	Doubts int       `json:"doubts,omitzero"` // attempts of this generation whose outcome is not known
+	Since  time.Time `json:"since,omitzero"`  // when this generation began (planned or replayed)
+	Worker string    `json:"worker,omitzero"`
+	Took   int64     `json:"took_ms,omitzero"`
+	// Again: the copy had been handed to a worker before. If that one died in the call, the third party
+	// may have the message twice.
+	Again   bool           `json:"again,omitzero"`
 	Receipt string         `json:"receipt,omitzero"` // the third party's id
 	Reply   string         `json:"reply,omitzero"`   // its words
 	Cause   *schemas.Cause `json:"cause,omitzero"`
@@ -85,7 +90,8 @@ type EventRecord struct {
 	Route      string           `json:"route,omitzero"`
 	State      schemas.State    `json:"state"` // planned, dead, cancelled
 	Cause      *schemas.Cause   `json:"cause,omitzero"`
-	By         string           `json:"by,omitzero"` // who recalled it
+	By         string           `json:"by,omitzero"`     // who recalled it or sent it again
+	Reason     string           `json:"reason,omitzero"` // and why
 	Deliveries []Entry          `json:"deliveries,omitzero"`
 }
 
@@ -160,12 +166,22 @@ func (l *Ledger) Event(ctx context.Context, tenant, source, id string) (*EventRe
 	return r, m.Sequence, err
 }
 
-// decode is strict: what is not exactly a record (a forged or foreign message) is an error, never
-// "no record".
-func decode[T any](b []byte) (*T, error) {
+// decode reads a record. What is none (a forged or foreign message) is an error, never "no record";
+// members of a newer version are skipped, so that old and new pods work side by side.
+func decode[T Record | EventRecord](b []byte) (*T, error) {
 	var r T
-	if err := json.Unmarshal(b, &r, json.RejectUnknownMembers(true)); err != nil {
+	if err := json.Unmarshal(b, &r); err != nil {
 		return nil, fmt.Errorf("ledger: unreadable record: %w", err)
+	}
+	switch r := any(&r).(type) {
+	case *Record:
+		if r.Time.IsZero() || r.State == "" {
+			return nil, errors.New("ledger: a message that is no record")
+		}
+	case *EventRecord:
+		if r.Time.IsZero() || r.State == "" || r.Event.ID == "" {
+			return nil, errors.New("ledger: a message that is no event's record")
+		}
 	}
 	return &r, nil
 }
@@ -206,32 +222,24 @@ func (l *Ledger) Find(ctx context.Context, tenant, source, id string) ([]*EventR
 }
 
 func (l *Ledger) events(ctx context.Context, filter string) ([]*EventRecord, error) {
-	ms, err := l.read(ctx, filter, maxEvents*4)
+	ms, err := l.read(ctx, filter, jetstream.DeliverLastPerSubjectPolicy, maxEvents)
 	if err != nil {
 		return nil, err
 	}
-	last := map[string]*EventRecord{} // a later record of the same event wins
-	var order []string
+	out := make([]*EventRecord, 0, len(ms))
 	for _, m := range ms {
 		r, err := decode[EventRecord](m.Data())
 		if err != nil {
 			return nil, err
 		}
-		if last[m.Subject()] == nil {
-			order = append(order, m.Subject())
-		}
-		last[m.Subject()] = r
+		out = append(out, r)
 	}
-	out := make([]*EventRecord, 0, len(order))
-	for _, s := range order {
-		out = append(out, last[s])
-	}
-	return out[:min(len(out), maxEvents)], nil
+	return out, nil
 }
 
 // History returns the records of one delivery, oldest first; of more than 200 the middle is left out.
 func (l *Ledger) History(ctx context.Context, tenant, recipient, id string) ([]*Record, error) {
-	ms, err := l.read(ctx, Subject(tenant, recipient, id), maxRecords)
+	ms, err := l.read(ctx, Subject(tenant, recipient, id), jetstream.DeliverAllPolicy, maxRecords)
 	if err != nil {
 		return nil, err
 	}
@@ -251,9 +259,9 @@ func (l *Ledger) History(ctx context.Context, tenant, recipient, id string) ([]*
 
 // read returns up to limit messages of LEDGER whose subject matches, oldest first, or nothing when
 // there are none.
-func (l *Ledger) read(ctx context.Context, filter string, limit int) ([]jetstream.Msg, error) {
+func (l *Ledger) read(ctx context.Context, filter string, from jetstream.DeliverPolicy, limit int) ([]jetstream.Msg, error) {
 	c, err := l.B.JS.CreateConsumer(ctx, broker.Ledger, jetstream.ConsumerConfig{
-		FilterSubject: filter, AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1,
+		FilterSubject: filter, DeliverPolicy: from, AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1,
 		InactiveThreshold: 10 * time.Second,
 	})
 	if err != nil {
@@ -274,5 +282,8 @@ func (l *Ledger) read(ctx context.Context, filter string, limit int) ([]jetstrea
 	for m := range batch.Messages() {
 		ms = append(ms, m)
 	}
-	return ms, batch.Error()
+	if err := batch.Error(); err != nil || len(ms) < n {
+		return nil, fmt.Errorf("ledger: %d of %d records came: %w", len(ms), n, cmp.Or(err, context.DeadlineExceeded))
+	}
+	return ms, nil
 }

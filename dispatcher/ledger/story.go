@@ -23,6 +23,8 @@ type Story struct {
 	Open       bool            `json:"open"`
 	State      schemas.State   `json:"state"` // of the event: planned, dead, cancelled
 	Cause      *Told           `json:"cause,omitzero"`
+	By         string          `json:"by,omitzero"`     // who recalled the event or sent it again
+	Reason     string          `json:"reason,omitzero"` // and why
 	Deliveries []DeliveryStory `json:"deliveries"`
 }
 
@@ -86,14 +88,14 @@ func (l *Ledger) Stories(ctx context.Context, tenant, source, id, lang string, e
 	for _, e := range events {
 		s := Story{
 			ID: e.Event.ID, Source: e.Event.Source, Type: e.Event.Type, Tenant: e.Tenant, Time: e.Time, Route: e.Route, State: e.State,
-			Cause: Tell(e.Cause, explain), Deliveries: []DeliveryStory{},
+			By: e.By, Reason: e.Reason, Cause: Tell(e.Cause, explain), Deliveries: []DeliveryStory{},
 		}
 		for _, d := range e.Deliveries {
 			rs, err := l.History(ctx, e.Tenant, d.Recipient, d.ID)
 			if err != nil {
 				return nil, err
 			}
-			if len(rs) == 0 && d.Else { // an alternative that was not needed
+			if d.Else && (len(rs) == 0 || len(rs) == 1 && rs[0].State == schemas.Cancelled) { // an alternative that was not needed
 				continue
 			}
 			ds := deliveryStory(d, rs, lang, explain)
@@ -103,6 +105,16 @@ func (l *Ledger) Stories(ctx context.Context, tenant, source, id, lang string, e
 		stories = append(stories, s)
 	}
 	return stories, nil
+}
+
+// NeedsPlanning says of a dead letter's code that there is no message to send again: the event has to
+// be published anew.
+func NeedsPlanning(code string) bool {
+	switch code {
+	case "no-template", "bad-event-data", "no-recipient", "no-channel", "invalid", "too-large":
+		return true
+	}
+	return false
 }
 
 func deliveryStory(e Entry, rs []*Record, lang string, explain channels.Explainer) DeliveryStory {
@@ -120,6 +132,10 @@ func deliveryStory(e Entry, rs []*Record, lang string, explain channels.Explaine
 		ds.Due = time.Time{}
 	}
 	ds.Cause = Tell(waitsFor, explain)
+	if ds.Cause != nil && ds.State == schemas.Dead && !NeedsPlanning(ds.Cause.Code) { // nothing more happens by itself
+		ds.Cause.RemedyZh += "；处理后可重新发送：yizhan replay " + e.ID
+		ds.Cause.RemedyEn += "; then send it again: yizhan replay " + e.ID
+	}
 	return ds
 }
 
@@ -129,6 +145,10 @@ func Note(r *Record, why *Told) schemas.Text {
 	if why != nil && why.Code != "outcome-unknown" { // of that the note has said all
 		t.Zh += "：" + why.Zh + "（" + why.Code + "）"
 		t.En += ": " + why.En + " (" + why.Code + ")"
+	}
+	if r.Again {
+		t.Zh += "；此前曾交给另一进程，若它在调用途中中断，对方可能收到两次"
+		t.En += "; another worker had it before: if that one was cut off in the call, the third party may have it twice"
 	}
 	switch {
 	case r.State == schemas.Held && r.Step == StepRetry, r.State == schemas.Held && r.Step == StepThrottled:
@@ -159,7 +179,7 @@ func note(r *Record) schemas.Text {
 		switch r.Step {
 		case StepReplay:
 			return schemas.Text{
-				Zh: fmt.Sprintf("%s 重新发送(第 %d 次重发)，原因：%s", r.By, r.Replay, r.Reason),
+				Zh: fmt.Sprintf("%s 重新发送（第 %d 次重发），原因：%s", r.By, r.Replay, r.Reason),
 				En: fmt.Sprintf("sent again by %s (replay %d), reason: %s", r.By, r.Replay, r.Reason),
 			}
 		case StepFallback:
@@ -180,7 +200,7 @@ func note(r *Record) schemas.Text {
 		case StepShutdown:
 			return schemas.Text{Zh: "发送进程正在停机，由其他进程接手", En: "the worker is stopping, another one goes on"}
 		case StepNoTake:
-			return schemas.Text{Zh: "第三方确认没有收到上一次请求，可以安全重发", En: "the third party did not take the last request, so it is safe to send again"}
+			return schemas.Text{Zh: "向第三方查询不到上一次请求，按未受理处理，重新发送", En: "asked, the third party knows nothing of the last request: it was not taken, so it is sent again"}
 		}
 		return schemas.Text{Zh: "按规则等待", En: "waits as the rules ask"}
 	case schemas.Sending:
@@ -208,6 +228,9 @@ func note(r *Record) schemas.Text {
 			return schemas.Text{Zh: "已向第三方查询，尚无这条消息的记录", En: "asked, the third party does not know the message yet"}
 		case StepUnasked:
 			return schemas.Text{Zh: "向第三方查询未成功，结果仍然未知", En: "the third party could not be asked, the outcome is still not known"}
+		}
+		if r.Cause != nil && !strings.HasPrefix(r.Cause.Code, "net:") {
+			return schemas.Text{Zh: "请求已发出，第三方的答复不能说明是否已受理", En: "the request left, and the answer does not say whether it was taken"}
 		}
 		return schemas.Text{Zh: "请求已发出，但没有收到第三方的答复", En: "the request left, no answer came"}
 	case schemas.Suppressed:
@@ -251,7 +274,8 @@ func in(r *Record) schemas.Text {
 		m := int(d.Round(time.Minute).Minutes())
 		return schemas.Text{Zh: fmt.Sprintf("%d 分钟后", m), En: fmt.Sprintf("in %d min", m)}
 	}
-	return schemas.Text{Zh: "到 " + r.Due.Format("2006-01-02 15:04 MST"), En: "at " + r.Due.Format("2006-01-02 15:04 MST")}
+	at := r.Due.Format("2006-01-02 15:04 (UTC-07:00)")
+	return schemas.Text{Zh: "到 " + at + " ", En: "at " + at}
 }
 
 // zh gives a list its Chinese commas.

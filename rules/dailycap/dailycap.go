@@ -148,7 +148,7 @@ func (r *Cap) Reserve(ctx context.Context, in rules.Input, holder string, until 
 		return rules.Verdict{}, fmt.Errorf("daily cap: unknown category %q", category)
 	}
 	now := in.Now.UnixMilli()
-	call := Entry{Holder: holder, From: now, To: ceilMillis(until.Add(skew)), Category: category}
+	call := Entry{Holder: holder, From: now - skew.Milliseconds(), To: ceilMillis(until.Add(skew)), Category: category}
 	var verdict rules.Verdict
 	err := r.change(ctx, phone, now, fullFor, func(entries []Entry) ([]Entry, bool) {
 		if !r.limits.fits(entries, holder, category, call.From, call.To) {
@@ -288,8 +288,9 @@ func pause(ctx context.Context, attempt int) error {
 func (r *Cap) full(entries []Entry, call Entry) rules.Verdict {
 	used := r.limits.used(entries, call.From)
 	next := r.limits.next(entries, call.Holder, call.Category, call.From, call.To-call.From)
-	at := time.UnixMilli(next).In(shanghai).Format("2006-01-02 15:04:05")
-	v := rules.Verdict{Action: r.over, Rule: Rule, Until: time.UnixMilli(next)}
+	free := time.UnixMilli(next).Add(skew) // an entry begins that much before its call
+	at := free.In(shanghai).Format("2006-01-02 15:04:05")
+	v := rules.Verdict{Action: r.over, Rule: Rule, Until: free}
 	action := "block"
 	if r.over == rules.Hold {
 		action = "hold"

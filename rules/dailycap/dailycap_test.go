@@ -102,12 +102,13 @@ func TestCapIsRespectedAndExplained(t *testing.T) {
 				}
 			}
 			v := reserve(t, r, schemas.Notification, "x", noon.Add(3*time.Hour))
-			// The first entry ends five seconds of call and two of clock skew after noon, and leaves a day later.
-			room := noon.Add(24*time.Hour + 7*time.Second)
+			// The first entry ends five seconds of call and two of clock skew after noon, and leaves a day later; the
+			// next may begin two seconds of skew after that.
+			room := noon.Add(24*time.Hour + 9*time.Second)
 			if v.Action != c.action || v.Rule != "12" || !v.Until.Equal(room) {
 				t.Fatalf("verdict %+v, want action %d until %s", v, c.action, room)
 			}
-			if len(v.Hits) != 1 || v.Hits[0].Action != c.hit || !strings.Contains(v.Hits[0].Advice.Zh, "已用 3 条，北京时间 2026-11-24 12:00:07") ||
+			if len(v.Hits) != 1 || v.Hits[0].Action != c.hit || !strings.Contains(v.Hits[0].Advice.Zh, "已用 3 条，北京时间 2026-11-24 12:00:09") ||
 				!strings.Contains(v.Hits[0].Advice.En, "3 of this number's 3") || strings.Contains(fmt.Sprint(v), "138") {
 				t.Fatalf("hits %+v", v.Hits)
 			}
@@ -127,8 +128,8 @@ func TestCapIsRespectedAndExplained(t *testing.T) {
 func TestDeferToMidnight(t *testing.T) {
 	r := open(t, "{limit: 1, window: day, over: defer}", newMemory())
 	reserve(t, r, schemas.Alert, "a", noon)
-	if v := reserve(t, r, schemas.Alert, "b", noon.Add(time.Hour)); !v.Until.Equal(noon.Add(12 * time.Hour)) {
-		t.Fatalf("until %s, want the next Shanghai midnight", v.Until)
+	if v := reserve(t, r, schemas.Alert, "b", noon.Add(time.Hour)); !v.Until.Equal(noon.Add(12*time.Hour + 2*time.Second)) {
+		t.Fatalf("until %s, want two seconds of skew after the next Shanghai midnight", v.Until)
 	}
 }
 
@@ -144,7 +145,7 @@ func TestSameHolderCountsOnce(t *testing.T) {
 		t.Fatal("a holder lost its place")
 	}
 	used, err := r.Usage(t.Context(), phone, noon)
-	if err != nil || len(used) != 2 || used[0].Holder != "a" || used[0].From != noon.Add(time.Minute).UnixMilli() {
+	if err != nil || len(used) != 2 || used[0].Holder != "a" || used[0].From != noon.Add(time.Minute-2*time.Second).UnixMilli() {
 		t.Fatalf("usage %+v, %v; want a moved to its latest call", used, err)
 	}
 	if used, err := r.Usage(t.Context(), phone, noon.Add(25*time.Hour)); err != nil || len(used) != 0 {
@@ -316,5 +317,20 @@ func BenchmarkRecordOfFifty(b *testing.B) {
 		if _, err := decode(v); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// A pod whose clock runs ahead over midnight must not get a place of tomorrow for a call of today.
+func TestAClockThatRunsAheadGetsNoExtraPlace(t *testing.T) {
+	r := open(t, "{limit: 3, window: day}", newMemory())
+	for i := range 3 {
+		reserve(t, r, schemas.Alert, fmt.Sprint(i), noon.Add(11*time.Hour))
+	}
+	midnight := noon.Add(12 * time.Hour)
+	if v := reserve(t, r, schemas.Alert, "x", midnight.Add(1500*time.Millisecond)); v.Action == rules.Pass {
+		t.Error("a fourth call in one day: its clock was 2 s ahead")
+	}
+	if v := reserve(t, r, schemas.Alert, "x", midnight.Add(2*time.Second)); v.Action != rules.Pass {
+		t.Error("no place on the next day")
 	}
 }

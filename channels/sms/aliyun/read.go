@@ -95,7 +95,7 @@ var families = []struct {
 		isv.MOBILE_COUNT_OVER_LIMIT isv.DOMESTIC_NUMBER_NOT_SUPPORTED isv.INTERFACE_OFFLINE isv.NO_AVAILABLE_SHORT_URL
 		isv.SHORTURL_DOMAIN_EMPTY template_parameter_count_illegal SIGNATURE_BLACKLIST PORT_NOT_REGISTERED
 		InvalidTimeStamp* InvalidVersion InvalidAction.*`},
-	{channels.Temporary, `isp.* IS_CLOSE ServiceUnavailable* InternalError SignatureNonceUsed REQUEST_SUCCESS SP_UNKNOWN_ERROR`},
+	{channels.Temporary, `isp.* IS_CLOSE ServiceUnavailable* InternalError REQUEST_SUCCESS SP_UNKNOWN_ERROR`},
 }
 
 // classOf is what an Aliyun code means by its family alone, equal ignoring case. A code that nobody
