@@ -36,5 +36,5 @@ fuzz: ## run each fuzz target for FUZZTIME (10s)
 bench: ## run the benchmarks, BENCHTIME (1s) each
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
 
-run: build ## build, then run everything in one process with a sandbox
-	bin/yizhan dev
+run: build ## build, then run everything in one process with a sandbox; ARGS="--listen 127.0.0.1:8481"
+	bin/yizhan dev $(ARGS)

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
 	"slices"
 	"time"
 
@@ -17,7 +20,7 @@ func configCmd() *cobra.Command {
 	var reach bool
 	check := &cobra.Command{
 		Use:   tr("check [文件] [选项]", "check [FILE] [flags]"),
-		Short: tr("检查 yizhan.yaml、规则和渠道设置，不发送任何消息", "check yizhan.yaml, the rules and the channels' settings; nothing is sent"),
+		Short: tr("检查 yizhan.yaml、规则和通道设置，不发送任何消息", "check yizhan.yaml, the rules and the channels' settings; nothing is sent"),
 		Args:  atMost(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			file := "yizhan.yaml"
@@ -50,6 +53,10 @@ type checkedChannel struct {
 }
 
 func checkConfig(cmd *cobra.Command, file string, reach bool) error {
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+		return usageError("没有配置文件 "+file, "there is no configuration file "+file).
+			withHint("指定文件，例如 yizhan config check data/dev/yizhan.yaml", "name the file, for example: yizhan config check data/dev/yizhan.yaml")
+	}
 	c, err := loadConfig(file)
 	if err != nil {
 		return err
@@ -85,12 +92,16 @@ func checkConfig(cmd *cobra.Command, file string, reach bool) error {
 	if u.json {
 		return u.printJSON(out)
 	}
-	t := newTable(tr("渠道", "CHANNEL"), tr("类型", "KIND"), tr("并发", "SLOTS"), tr("单次限时", "TIMEOUT"))
+	t := newTable(tr("通道", "CHANNEL"), tr("类型", "KIND"), tr("并发", "SLOTS"), tr("单次限时", "TIMEOUT"))
 	for _, ch := range out.Channels {
 		t.add(ch.Name, ch.Kind, fmt.Sprint(ch.Slots), ch.Timeout)
 	}
 	t.print(u, "")
-	u.printf("\n%s\n%s %s\n%s\n", fmt.Sprintf(tr("%d 条路由", "%d routes"), out.Routes), tr("消息队列：", "broker:"), out.Broker, out.Durability)
+	where := out.Broker
+	if c.Broker.URL == "" {
+		where = tr("内置，", "embedded, ") + c.Broker.DataDir
+	}
+	u.printf("\n%s\n%s%s\n%s\n", fmt.Sprintf(tr("%d 条路由", "%d routes"), out.Routes), tr("消息队列：", "broker: "), where, out.Durability)
 	u.printf("%s\n", tr("配置正确。", "The configuration is right."))
 	return nil
 }

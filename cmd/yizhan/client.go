@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -204,6 +205,8 @@ func (a *answer) refusal() *cliError {
 	e := problemError(said, said)
 	e.problems = p.Problems
 	switch {
+	case slices.ContainsFunc(p.Problems, func(p schemas.Problem) bool { return p.Pointer == "/where" }):
+		e.code = exitUsage // what is wrong came from the command line
 	case a.status >= 500:
 		e.code = exitUnreachable
 		e.text = schemas.Text{Zh: "服务暂时无法处理请求：" + said, En: "the server cannot answer now: " + said}

@@ -76,7 +76,7 @@ func deadLsCmd() *cobra.Command {
 			u.printf("%s\n", tr("没有符合条件的死信", "no dead letters match"))
 			return nil
 		}
-		t := newTable(tr("时间", "TIME"), tr("编号", "ID"), tr("通道", "CHANNEL"), tr("接收人", "TO"), tr("事件", "EVENT"), tr("尝试", "TRIES"), tr("代码", "CODE"), tr("原因", "CAUSE"))
+		t := newTable(tr("时间", "TIME"), tr("编号", "ID"), tr("通道", "CHANNEL"), tr("收件人", "TO"), tr("事件", "EVENT"), tr("尝试", "TRIES"), tr("代码", "CODE"), tr("原因", "CAUSE"))
 		for _, l := range page.Items {
 			code, why, event := "", "", "-"
 			if l.Event != nil {
@@ -132,7 +132,7 @@ func (u *ui) letter(cmd *cobra.Command, l ingest.DeadItem) {
 	t.add(tr("时间", "Time"), localTime(l.Time))
 	t.add(tr("租户", "Tenant"), l.Tenant)
 	t.add(tr("通道", "Channel"), l.Channel)
-	t.add(tr("接收人", "To"), l.To)
+	t.add(tr("收件人", "To"), l.To)
 	if l.Event != nil { // not of an event that nobody could read
 		t.add(tr("事件", "Event"), l.Event.ID)
 		t.add(tr("来源", "Source"), l.Event.Source)
@@ -158,8 +158,8 @@ func (u *ui) letter(cmd *cobra.Command, l ingest.DeadItem) {
 	}
 	t.print(u, "  ")
 	u.printf("\n")
-	u.verdict(verdictOf(l.State, time.Time{}, l.Cause), l.Cause)
-	u.printf("\n%s%s\n", tr("重发（先试算）：", "send it again (a dry run first): "), commandLine(cmd, "replay", l.ID))
+	u.verdict(verdictOf(l.State, time.Time{}, l.To, l.Cause), l.Cause)
+	u.printf("\n%s%s\n", tr("重发（先试算）：", "Send it again (a dry run first): "), commandLine(cmd, "replay", l.ID))
 }
 
 // joinFilters makes one filter of the arguments; a value with spaces gets its quotes back, which

@@ -42,9 +42,12 @@ func (e *cliError) withHint(zh, en string) *cliError {
 	return e
 }
 
-// because adds the cause.
+// because adds the cause, and takes its hint over when there is none of its own.
 func (e *cliError) because(err error) *cliError {
 	e.err = err
+	if inner, ok := errors.AsType[*cliError](err); ok && e.hint == (schemas.Text{}) {
+		e.hint = inner.hint
+	}
 	return e
 }
 

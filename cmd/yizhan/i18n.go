@@ -93,11 +93,12 @@ func stateColor(s schemas.State) color {
 
 // ownerWords say whose job a failure is; the keys are those of channels/explain.
 var ownerWords = map[string]schemas.Text{
-	"third-party":   {Zh: "第三方服务商（系统会自动重试）", En: "the third party (Yizhan retries by itself)"},
+	"third-party":   {Zh: "第三方服务商", En: "the third party"},
+	"nobody":        {Zh: "无需处理", En: "nobody's: nothing is wrong"},
 	"operator":      {Zh: "消息运维人员", En: "the operator of notifications"},
 	"channel-owner": {Zh: "通道负责人（账号、密钥、配置）", En: "the channel's owner (account, keys, settings)"},
 	"author":        {Zh: "消息内容的编写方（业务系统或模板维护人）", En: "the author of the message (the ERP module or who keeps the template)"},
-	"data-owner":    {Zh: "主数据维护人员（接收人的手机号、邮箱）", En: "who keeps the master data (the recipient's number or address)"},
+	"data-owner":    {Zh: "主数据维护人员（收件人的手机号、邮箱）", En: "who keeps the master data (the recipient's number or address)"},
 }
 
 func ownerWord(owner string) string {

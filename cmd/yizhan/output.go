@@ -188,6 +188,14 @@ func clip(s string, n int) string {
 	return b.String() + "…"
 }
 
+// capital begins an English text with a capital letter, as the others in its place do.
+func capital(s string) string {
+	if s == "" || s[0] < 'a' || s[0] > 'z' {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}
+
 // localTime shows an instant in the operator's own zone.
 func localTime(t time.Time) string {
 	if t.IsZero() {

@@ -82,6 +82,7 @@ func newRoot() *cobra.Command {
 func finish(root *cobra.Command, started *bool) {
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
+	cobra.AddTemplateFunc("alignFlags", alignFlags)
 	root.SetUsageTemplate(usageTemplate())
 	for _, c := range root.Commands() {
 		switch c.Name() {
@@ -101,6 +102,7 @@ func finish(root *cobra.Command, started *bool) {
 	})
 	each(root, func(c *cobra.Command) {
 		c.DisableFlagsInUseLine = true
+		c.Short = capital(c.Short)
 		if c.HasSubCommands() && !c.Runnable() {
 			c.Args = noSuchCommand
 			c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
@@ -156,6 +158,30 @@ func exactlyOne(zh, en string) cobra.PositionalArgs {
 	}
 }
 
+// alignFlags lines pflag's list of flags up by what a terminal shows: pflag counts bytes.
+func alignFlags(usages string) string {
+	const gap = "   " // what pflag puts before a usage, at least
+	lines := strings.Split(strings.TrimRight(usages, " \n"), "\n")
+	names, widest := make([]string, len(lines)), 0
+	for i, line := range lines {
+		dashes := strings.Index(line, "--")
+		if dashes < 0 {
+			continue
+		}
+		if n := strings.Index(line[dashes:], gap); n > 0 {
+			names[i] = line[:dashes+n]
+			lines[i] = strings.TrimLeft(line[dashes+n:], " ")
+			widest = max(widest, columns(names[i]))
+		}
+	}
+	for i, name := range names {
+		if name != "" {
+			lines[i] = pad(name, widest) + gap + lines[i]
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
 // usageTemplate is cobra's, less what we do not use, in both languages.
 func usageTemplate() string {
 	usage, commands := tr("用法：", "Usage:"), tr("命令：", "Commands:")
@@ -173,10 +199,10 @@ func usageTemplate() string {
   {{rpad .Name .NamePadding }} {{.Short}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
 
 ` + flags + `
-{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableInheritedFlags}}
+{{.LocalFlags.FlagUsages | alignFlags}}{{end}}{{if .HasAvailableInheritedFlags}}
 
 ` + global + `
-{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableSubCommands}}
+{{.InheritedFlags.FlagUsages | alignFlags}}{{end}}{{if .HasAvailableSubCommands}}
 
 ` + more + `{{end}}
 `

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 
 	"github.com/yizhan-dev/yizhan/rules"
@@ -183,6 +185,8 @@ func (r *rulesFile) overview() any {
 	type guard struct {
 		Name string `json:"name"`
 		Set  bool   `json:"set"` // has a section of its own; otherwise its defaults hold
+		// Settings is that section.
+		Settings jsontext.Value `json:"settings,omitzero"`
 	}
 	out := struct {
 		File      string     `json:"file"`
@@ -198,9 +202,22 @@ func (r *rulesFile) overview() any {
 		}
 	}
 	for _, name := range guardNames() {
-		out.Guards = append(out.Guards, guard{name, r.source.Guards[name].Present()})
+		out.Guards = append(out.Guards, guard{name, r.source.Guards[name].Present(), r.guardSettings(name)})
 	}
 	return out
+}
+
+// guardSettings is a guard's section of the file as JSON on one line, nil when it has none.
+func (r *rulesFile) guardSettings(name string) jsontext.Value {
+	var v any
+	if section := r.source.Guards[name]; !section.Present() || section.Peek(&v) != nil {
+		return nil
+	}
+	b, err := json.Marshal(v, json.Deterministic(true))
+	if err != nil {
+		return nil
+	}
+	return b
 }
 
 // guardNames lists the rules of this binary, those with state last, as a [rules.Book] asks them.
@@ -218,7 +235,7 @@ func (r *rulesFile) print(u *ui) {
 		t.add(route.Name, clip(strings.Join(strings.Fields(when), " "), 60), strings.Join(route.Send, ", "), strings.Join(route.Fallback, ", "))
 	}
 	if len(t.rows) == 0 {
-		t.add(tr("（无）", "(none)"), tr("只有自带通道或 Webhook 接收人的事件会被发送", "only events that name channels or webhooks themselves are sent"), "", "")
+		t.add(tr("（无）", "(none)"), tr("只有自带通道或 Webhook 收件人的事件会被发送", "only events that name channels or webhooks themselves are sent"), "", "")
 	}
 	t.print(u, "")
 
@@ -236,9 +253,9 @@ func (r *rulesFile) print(u *ui) {
 
 	t = newTable(tr("规则", "GUARD"), tr("设置", "SETTINGS"))
 	for _, name := range guardNames() {
-		settings := tr("默认", "default")
-		if r.source.Guards[name].Present() {
-			settings = tr("已设置", "set")
+		settings := tr("（默认值）", "(default)")
+		if s := r.guardSettings(name); s != nil {
+			settings = string(s)
 		}
 		t.add(name, settings)
 	}

@@ -169,7 +169,7 @@ func (r *rulesFile) try(e *schemas.Event, now time.Time) (*trial, error) {
 	for i := range people {
 		if !reached[i] {
 			t.Problems = append(t.Problems, schemas.Text{
-				Zh: fmt.Sprintf("第 %d 个人员接收人没有这些通道所需的手机号或邮箱", i+1),
+				Zh: fmt.Sprintf("第 %d 个收件人没有这些通道所需的手机号或邮箱", i+1),
 				En: fmt.Sprintf("person %d among the recipients has neither number nor address for these channels", i+1),
 			})
 		}
@@ -274,6 +274,9 @@ func (t *trial) print(u *ui) {
 	}
 	if len(t.Routes) > 0 {
 		routes.print(u, "")
+	}
+	if t.Route == "" && len(t.Deliveries) > 0 {
+		u.printf("%s\n", tr("事件自行指定了通道，未使用路由", "The event names its channels itself; no route is used"))
 	}
 	for _, p := range t.Problems {
 		u.printf("\n%s\n", u.paint(red, clean(say(p))))

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -92,6 +93,14 @@ func (t *tracer) ask(ctx context.Context) ([]ledger.Story, []byte, error) {
 func (t *tracer) follow(ctx context.Context) error {
 	const patience = 10 // answers of "no such event"
 	bar := t.ui.progress()
+	told := ""
+	tell := func(note string) {
+		bar.set(0, 0, note)
+		if !t.ui.live && !t.ui.json && note != told { // a log gets a line for each change
+			t.ui.note(note)
+		}
+		told = note
+	}
 	for absent := 0; ; {
 		stories, raw, err := t.ask(ctx)
 		switch {
@@ -99,10 +108,10 @@ func (t *tracer) follow(ctx context.Context) error {
 			bar.clear()
 			return t.show(stories, raw)
 		case err == nil:
-			bar.set(0, 0, openNote(stories))
+			tell(openNote(stories))
 		case isStatus(err, http.StatusNotFound) && absent < patience:
 			absent++
-			bar.set(0, 0, tr("等待事件被处理……", "waiting for the event to be planned…"))
+			tell(tr("等待事件被处理……", "waiting for the event to be planned…"))
 		default:
 			bar.clear()
 			return err
@@ -123,17 +132,31 @@ func anyOpen(stories []ledger.Story) bool {
 	return false
 }
 
+// openNote says how many deliveries are still open, and what the first few of them wait for.
 func openNote(stories []ledger.Story) string {
+	const most = 3
 	open, all := 0, 0
+	var each []string
 	for _, s := range stories {
 		for _, d := range s.Deliveries {
 			all++
 			if !d.State.Terminal() {
 				open++
+				if open <= most {
+					what := d.Channel + " " + stateWord(d.State)
+					if !d.Due.IsZero() {
+						what += fmt.Sprintf(tr("（%s 继续）", " (goes on at %s)"), localTime(d.Due))
+					}
+					each = append(each, what)
+				}
 			}
 		}
 	}
-	return fmt.Sprintf(tr("共 %d 条投递，%d 条尚无结果", "%d deliveries, %d still open"), all, open)
+	note := fmt.Sprintf(tr("共 %d 条投递，%d 条尚无结果", "%d deliveries, %d still open"), all, open)
+	if len(each) > 0 {
+		note += tr("：", ": ") + strings.Join(each, tr("，", ", "))
+	}
+	return note
 }
 
 func (t *tracer) show(stories []ledger.Story, raw []byte) error {
@@ -157,22 +180,25 @@ func (u *ui) story(s ledger.Story) {
 	head.add(tr("来源", "Source"), s.Source)
 	head.add(tr("租户", "Tenant"), s.Tenant)
 	head.add(tr("处理时间", "Planned"), localTime(s.Time)+" "+s.Time.Local().Format("-07:00"))
-	if s.Route != "" {
+	switch {
+	case s.Route != "":
 		head.add(tr("路由", "Route"), s.Route)
+	case len(s.Deliveries) > 0:
+		head.add(tr("路由", "Route"), tr("无：事件自行指定了通道", "none: the event names its channels"))
 	}
 	switch {
 	case s.Open:
-		head.add(tr("进展", "Status"), cell{tr("尚未结束，系统会自动继续", "still open: Yizhan goes on by itself"), yellow})
+		head.add(tr("进展", "Status"), cell{tr("尚未结束，系统会自动继续", "Still open: Yizhan goes on by itself"), yellow})
 	default:
-		head.add(tr("进展", "Status"), tr("已结束", "finished"))
+		head.add(tr("进展", "Status"), tr("已结束", "Finished"))
 	}
 	head.print(u, "  ")
 	if s.Cause != nil {
 		u.printf("\n  %s\n", u.paint(red, tr("事件没有生成任何消息", "No message was made of this event")))
-		u.verdict(verdictOf(s.State, time.Time{}, s.Cause), s.Cause)
+		u.verdict(verdictOf(s.State, time.Time{}, "", s.Cause), s.Cause)
 	} else if s.State == schemas.Cancelled && len(s.Deliveries) == 0 {
 		u.printf("\n")
-		u.verdict(verdictOf(schemas.Cancelled, time.Time{}, nil), nil)
+		u.verdict(verdictOf(schemas.Cancelled, time.Time{}, "", nil), nil)
 	}
 	for i, d := range s.Deliveries {
 		u.printf("\n%s\n", u.deliveryHead(i+1, len(s.Deliveries), d))
@@ -196,16 +222,16 @@ func (u *ui) delivery(d ledger.DeliveryStory) {
 		history.add(localTime(c.Time), cell{stateWord(c.State), stateColor(c.State)}, c.Note)
 	}
 	history.print(u, "    ")
-	u.verdict(verdictOf(d.State, d.Due, d.Cause), d.Cause)
+	u.verdict(verdictOf(d.State, d.Due, d.To, d.Cause), d.Cause)
 }
 
 // verdict is how a story ends: what happened, whose job it is, what to do now.
 type verdict struct{ what, who, now string }
 
 // verdictOf words the end of a story. What the third party or a rule said comes before what the
-// state alone says.
-func verdictOf(state schemas.State, due time.Time, cause *ledger.Told) verdict {
-	nobody := tr("无需处理", "nobody's: nothing is wrong")
+// state alone says. to is the masked address, which tells mail, number and webhook apart.
+func verdictOf(state schemas.State, due time.Time, to string, cause *ledger.Told) verdict {
+	nobody := ownerWord("nobody")
 	goesOn := tr("等待即可，系统会自动继续", "nothing: Yizhan goes on by itself")
 	if !due.IsZero() {
 		goesOn = fmt.Sprintf(tr("等待即可，系统将于 %s 自动继续", "nothing: Yizhan goes on by itself at %s"), localTime(due))
@@ -219,14 +245,14 @@ func verdictOf(state schemas.State, due time.Time, cause *ledger.Told) verdict {
 	case schemas.Accepted:
 		v = verdict{
 			tr("第三方已接受消息，尚无送达回执", "the third party accepted the message; no receipt says yet that it arrived"), nobody,
-			tr("如接收人称未收到，请让其检查垃圾箱和拦截设置，再凭回执编号向第三方查询", "if the recipient misses it: look into spam and block lists, then ask the third party with its id"),
+			ifMissed(to),
 		}
 	case schemas.Delivered:
 		v = verdict{tr("消息已送达", "the message arrived"), nobody, tr("无需处理", "nothing")}
 	case schemas.Uncertain:
 		v = verdict{
 			tr("请求已发出但没有收到答复，不知道第三方是否已接受", "the request left and no answer came: nobody knows yet whether it was accepted"),
-			tr("系统正在向第三方查询", "Yizhan is asking the third party"), tr("不要重发，以免接收人收到两次", "do not send it again: it might arrive twice") + nextLookup(due),
+			tr("系统正在向第三方查询", "Yizhan is asking the third party"), tr("不要重发，以免收件人收到两次", "do not send it again: it might arrive twice") + nextLookup(due),
 		}
 	case schemas.Cancelled:
 		v = verdict{tr("消息已撤回，没有发送", "the message was recalled and not sent"), nobody, tr("无需处理", "nothing")}
@@ -251,6 +277,18 @@ func verdictOf(state schemas.State, due time.Time, cause *ledger.Told) verdict {
 	return v
 }
 
+// ifMissed says what to do when the recipient of an accepted message has not got it.
+func ifMissed(to string) string {
+	switch {
+	case strings.Contains(to, "@"):
+		return tr("如收件人称未收到，请让其检查垃圾箱和拦截设置，再凭回执编号向邮件服务商查询", "if the recipient misses it: look into the spam folder and block lists, then ask the mail provider with its id")
+	case strings.Contains(to, "*"):
+		return tr("如收件人称未收到，请让其检查短信拦截设置，再凭回执编号向短信服务商查询", "if the recipient misses it: look into the phone's blocked messages, then ask the SMS provider with its id")
+	default:
+		return tr("如接收方称未收到，请其按消息编号查询接收日志", "if the receiver misses it: have it look for the message's id in its log")
+	}
+}
+
 // nextLookup says when the third party is asked next.
 func nextLookup(due time.Time) string {
 	if due.IsZero() {
@@ -261,9 +299,9 @@ func nextLookup(due time.Time) string {
 
 func (u *ui) verdict(v verdict, cause *ledger.Told) {
 	t := newTable()
-	t.add(tr("发生了什么", "What happened"), v.what)
-	t.add(tr("由谁处理", "Whose job"), v.who)
-	t.add(tr("现在怎么办", "What now"), v.now)
+	t.add(tr("发生了什么", "What happened"), capital(v.what))
+	t.add(tr("由谁处理", "Whose job"), capital(v.who))
+	t.add(tr("现在怎么办", "What now"), capital(v.now))
 	if cause != nil {
 		if cause.Code != "" {
 			code := cause.Code
@@ -273,7 +311,7 @@ func (u *ui) verdict(v verdict, cause *ledger.Told) {
 			t.add(tr("代码", "Code"), code)
 		}
 		if cause.Line != "" {
-			t.add(tr("对方原话", "Their words"), cause.Line)
+			t.add(tr("原始信息", "Detail"), cause.Line)
 		}
 		for _, h := range cause.Hits {
 			t.add(tr("命中规则", "Rule"), hitLine(h))

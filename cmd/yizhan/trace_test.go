@@ -103,7 +103,7 @@ func TestEveryStateHasAVerdict(t *testing.T) {
 	t.Cleanup(func() { lang = "en" })
 	for _, lang = range []string{"zh", "en"} {
 		for _, s := range schemas.States {
-			v := verdictOf(s, at("2026-11-23T01:00:05Z"), nil)
+			v := verdictOf(s, at("2026-11-23T01:00:05Z"), "", nil)
 			if v.what == "" || v.who == "" || v.now == "" || stateWord(s) == string(s) && lang == "zh" {
 				t.Errorf("%s %s: %+v", lang, s, v)
 			}
@@ -127,7 +127,8 @@ func TestTraceFollowsUntilNothingIsOpen(t *testing.T) {
 	a.queue = append(a.queue, absent, going, going)
 	a.answers["GET /v1/events/x"] = encode(t, invoice("en"))
 	r := yizhan(t, "", "trace", "x", "--follow")
-	if r.code != exitOK || len(*waits) != 3 || (*waits)[0] != time.Second || !strings.Contains(r.out, "finished") || strings.Contains(r.out, "still open") {
+	if r.code != exitOK || len(*waits) != 3 || (*waits)[0] != time.Second || !strings.Contains(r.out, "Finished") || strings.Contains(r.out, "Still open") ||
+		strings.Count(r.err, "3 deliveries, 1 still open: sms being sent") != 1 {
 		t.Errorf("%+v, waited %v", r, *waits)
 	}
 	*waits = nil
