@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -111,6 +112,25 @@ func (b *Book) Routes() []string {
 		names[i] = r.name
 	}
 	return names
+}
+
+// field is {{.name}}, the same as ${name}.
+var field = regexp.MustCompile(`\{\{ *\.([\p{L}_][\p{L}\p{N}_]*) *\}\}`)
+
+// SMSTexts are the texts of the SMS templates as the file writes them, by the provider's template
+// code: what the provider holds, with ${name} for each parameter. A text that does more than name
+// parameters, which no provider's template can, is left out.
+func (b *Book) SMSTexts() map[string]string {
+	texts := make(map[string]string)
+	for _, set := range b.templates {
+		for _, t := range set {
+			source := field.ReplaceAllString(strings.TrimRight(t.source, "\r\n"), "$${$1}")
+			if t.code != "" && !strings.Contains(source, "{{") {
+				texts[t.code] = source
+			}
+		}
+	}
+	return texts
 }
 
 // Guards are the compiled guards, in the order in which [Judge] asks them.

@@ -129,3 +129,16 @@ func TestJudgeTakesTheStrongest(t *testing.T) {
 		}
 	}
 }
+
+func TestSMSTextsAreWhatTheProviderHolds(t *testing.T) {
+	book, err := rules.Load([]byte(`templates:
+  a: {sms: {code: SMS_1, params: [x, y], text: "您的${x}为{{.y}}"}}
+  b: {sms: {code: SMS_2, params: [x], text: "{{if .x}}有{{end}}"}}
+`), nil, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := book.SMSTexts(); len(got) != 1 || got["SMS_1"] != "您的${x}为${y}" {
+		t.Errorf("texts %q", got)
+	}
+}

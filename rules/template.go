@@ -63,6 +63,7 @@ type executor interface {
 type compiled struct {
 	spot
 	code                string
+	source              string   // the text as the file writes it
 	params              []string // the provider's variables, all required
 	needs               []string // every parameter without which rendering fails for sure, sorted
 	text, subject, html executor // nil: absent
@@ -99,7 +100,7 @@ func compileTemplate(section strictyaml.Section) (*compiled, error) {
 	if err := section.Decode(&src); err != nil {
 		return nil, err
 	}
-	t := &compiled{spot: where(section), code: src.Code.s, params: values(src.Params)}
+	t := &compiled{spot: where(section), code: src.Code.s, source: src.Text.s, params: values(src.Params)}
 	if src.Text.s == "" && src.HTML.s == "" {
 		return nil, t.errorf("needs text or html")
 	}

@@ -97,6 +97,14 @@ func TestManualsTellWhatTheSandboxDoes(t *testing.T) {
 				t.Errorf("%s: no row for number %s with %s and %q; it has %q", file, c.Number, c.Code, c.What.In(lang), row)
 			}
 		}
+		for _, c := range append(slices.Clone(simulatedMail), simulatedHooks...) {
+			if !slices.Contains(words, c.Number) && !slices.Contains(paths, strings.TrimPrefix(c.Number, "/hook/")) {
+				t.Errorf("the page lists %s, which nothing does", c.Number)
+			}
+		}
+		if len(simulatedMail) != len(words) || len(simulatedHooks) != len(paths) {
+			t.Errorf("the page lists %d addresses and %d paths, the code knows %q and %q", len(simulatedMail), len(simulatedHooks), words, paths)
+		}
 		for _, w := range words {
 			if rows[w] == "" {
 				t.Errorf("%s: no row for a mail address with %q", file, w)

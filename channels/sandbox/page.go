@@ -161,7 +161,9 @@ var words = map[string]schemas.Text{
 	"from":     {Zh: "发件人", En: "From"},
 	"id":       {Zh: "消息编号", En: "Message id"},
 	"delivery": {Zh: "投递编号", En: "Delivery"},
-	"simulate": {Zh: "模拟故障的手机号", En: "Numbers that fail on request"},
+	"simulate": {Zh: "可模拟故障的手机号、邮箱和 Webhook 路径", En: "Numbers, addresses and webhook paths that fail on request"},
+	"contains": {Zh: "邮箱 @ 之前包含", En: "Address contains before @"},
+	"path":     {Zh: "Webhook 路径", En: "Webhook path"},
 	"number":   {Zh: "手机号", En: "Number"},
 	"result":   {Zh: "结果", En: "Result"},
 	"what":     {Zh: "说明", En: "What happens"},
@@ -178,6 +180,7 @@ type content struct {
 	Next        string // link to older messages
 	Newest      string // link back, when the page is not the newest
 	Cases       []Case
+	Mail, Hooks []Case
 }
 
 type tab struct {
@@ -190,7 +193,7 @@ func (s *Sandbox) page(w http.ResponseWriter, r *http.Request) {
 	v, _ := read(q)
 	items, total, next := s.inbox.List(v.Filter, v.limit, v.cursor)
 	l := lang(r)
-	c := content{Lang: "en", Other: link(q, "lang", "zh"), T: make(map[string]string), Items: items, Total: total, Cases: Simulated()}
+	c := content{Lang: "en", Other: link(q, "lang", "zh"), T: make(map[string]string), Items: items, Total: total, Cases: Simulated(), Mail: simulatedMail, Hooks: simulatedHooks}
 	if l == "zh" {
 		c.Lang, c.Other = "zh-CN", link(q, "lang", "en")
 	}

@@ -19,6 +19,10 @@ type Config struct {
 	SMTPAddr, SMSAddr, WebhookAddr string
 	// SMTPTLS is "implicit", "starttls" or "none"; "" is none.
 	SMTPTLS string
+	// SMSTemplates gives the texts that the SMS provider holds, by template code, with ${name} for each
+	// parameter; it is asked at each message, by many goroutines at once. A message of a code that is
+	// not in it, or of any code when it is nil, is shown as code and parameters.
+	SMSTemplates func() map[string]string
 }
 
 // Sandbox is one of each stand-in, with credentials made for this run.
@@ -53,6 +57,7 @@ func Start(cfg Config) (*Sandbox, error) {
 	}
 	if s.SMS, err = StartSMS(SMSConfig{
 		Addr: cfg.SMSAddr, AccessKeyID: s.credentials.AccessKeyID, AccessKeySecret: s.credentials.AccessKeySecret,
+		Templates: cfg.SMSTemplates,
 	}, s.inbox.Add); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

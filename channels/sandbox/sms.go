@@ -32,6 +32,8 @@ var china = time.FixedZone("UTC+8", 8*60*60)
 type SMSConfig struct {
 	Addr                         string // loopback address, "" is a free port of 127.0.0.1
 	AccessKeyID, AccessKeySecret string // the one pair it knows
+	// Templates gives the texts by template code, see [Config].
+	Templates func() map[string]string
 }
 
 // SMS is a stand-in of Aliyun's Dysmsapi (2017-05-25) over HTTP on loopback. It knows SendSms to
@@ -282,10 +284,33 @@ func (s *SMS) take(r record) string {
 	s.mu.Unlock()
 	s.sink(Item{
 		Time: r.at, Kind: "sms", To: r.number, From: r.by, Subject: r.template,
-		Text: "【" + r.by + "】" + r.template + " " + r.content, ID: r.bizID, Delivery: r.outID, Raw: r.content,
+		Text: "【" + r.by + "】" + s.text(r), ID: r.bizID, Delivery: r.outID, Raw: r.content,
 	})
 	return r.bizID
 }
+
+// text is the message as it would have reached the phone; of a template that is not known, its code
+// and the parameters.
+func (s *SMS) text(r record) string {
+	var text string
+	known := false
+	if s.cfg.Templates != nil {
+		text, known = s.cfg.Templates()[r.template]
+	}
+	var params map[string]string
+	if !known || r.content != "" && json.Unmarshal([]byte(r.content), &params) != nil {
+		return r.template + " " + r.content
+	}
+	return variable.ReplaceAllStringFunc(text, func(v string) string {
+		if value, ok := params[v[2:len(v)-1]]; ok {
+			return value
+		}
+		return v
+	})
+}
+
+// variable is ${name} in a template of the provider.
+var variable = regexp.MustCompile(`\$\{[^{}]*\}`)
 
 func (s *SMS) query(w http.ResponseWriter, form url.Values) {
 	number, date := form.Get("PhoneNumber"), form.Get("SendDate")

@@ -50,6 +50,23 @@ func openSMS(t *testing.T) (*SMS, *Inbox, *dysmsapi.Client, *keep) {
 	return far, inbox, client, k
 }
 
+func TestTheTextIsShownAsItReachesThePhone(t *testing.T) {
+	far, inbox, client, _ := openSMS(t)
+	far.cfg.Templates = func() map[string]string {
+		return map[string]string{"SMS_123": "客户${customer}应收款${amount}元，${unknown}"}
+	}
+	if _, err := client.SendSms(sendSms()); err != nil {
+		t.Fatal(err)
+	}
+	items, _, _ := inbox.List(Filter{}, 1, 0)
+	if want := "【华星 *~科技】客户a+b & c/d ~*'()应收款12,300.00元，${unknown}"; len(items) != 1 || items[0].Text != want {
+		t.Errorf("text %+v, want %q", items, want)
+	}
+	if items[0].Subject != "SMS_123" || !strings.Contains(items[0].Raw, `"amount":"12,300.00"`) {
+		t.Errorf("code and parameters are lost: %+v", items[0])
+	}
+}
+
 func sendSms() *dysmsapi.SendSmsRequest {
 	req := dysmsapi.CreateSendSmsRequest()
 	req.PhoneNumbers, req.SignName, req.TemplateCode, req.OutId = "13800138000", "华星 *~科技", "SMS_123", "abc"
