@@ -52,10 +52,17 @@ type checkedChannel struct {
 	Timeout string `json:"timeout"`
 }
 
+// configThere is the error of a configuration file that does not exist; example names one.
+func configThere(file, example string) error {
+	if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return usageError("没有配置文件 "+file, "there is no configuration file "+file).withHint("请指定文件，例如 "+example, "name the file, for example: "+example)
+}
+
 func checkConfig(cmd *cobra.Command, file string, reach bool) error {
-	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
-		return usageError("没有配置文件 "+file, "there is no configuration file "+file).
-			withHint("指定文件，例如 yizhan config check data/dev/yizhan.yaml", "name the file, for example: yizhan config check data/dev/yizhan.yaml")
+	if err := configThere(file, "yizhan config check data/dev/yizhan.yaml"); err != nil {
+		return err
 	}
 	c, err := loadConfig(file)
 	if err != nil {

@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"text/template"
 	"time"
 
@@ -23,6 +25,7 @@ import (
 	"github.com/yizhan-dev/yizhan/channels/sandbox"
 	"github.com/yizhan-dev/yizhan/dispatcher/broker"
 	"github.com/yizhan-dev/yizhan/dispatcher/ledger"
+	"github.com/yizhan-dev/yizhan/rules"
 	"github.com/yizhan-dev/yizhan/schemas"
 )
 
@@ -59,7 +62,11 @@ func devCmd() *cobra.Command {
 func dev(ctx context.Context, u *ui, o devOptions) error {
 	s, sb, err := openDev(ctx, o)
 	if err != nil {
-		return problemError("无法启动", "cannot start").because(err)
+		e := problemError("无法启动", "cannot start").because(err)
+		if errors.Is(err, fs.ErrPermission) && e.hint == (schemas.Text{}) {
+			e = e.withHint("检查数据目录 "+o.dataDir+" 的所有者和权限，或用 --data-dir 换一个目录", "look at owner and rights of the data directory "+o.dataDir+", or take another one with --data-dir")
+		}
+		return e
 	}
 	defer sb.Close()
 	g, ctx := errgroup.WithContext(ctx)
@@ -74,7 +81,7 @@ func dev(ctx context.Context, u *ui, o devOptions) error {
 			row("NATS", url+"  yz.event.<tenant>.<type>")
 		}
 		row(tr("规则（改了即生效）", "rules (edit them)"), s.conf.Rules)
-		row(tr("接口与模式", "API and schemas"), base+"/openapi.yaml  "+base+"/schemas/event.schema.json")
+		row(tr("接口与 JSON Schema", "API and schemas"), base+"/openapi.yaml  "+base+"/schemas/event.schema.json")
 		if !o.play {
 			return nil
 		}
@@ -118,7 +125,13 @@ func openDev(ctx context.Context, o devOptions) (*service, *sandbox.Sandbox, err
 
 // openSandbox starts the third parties and the service that talks to them.
 func openSandbox(ctx context.Context, dir string, o devOptions, ln net.Listener) (_ *service, _ *sandbox.Sandbox, err error) {
-	sb, err := sandbox.Start(sandbox.Config{SMTPTLS: "starttls"})
+	var book atomic.Pointer[func() *rules.Book] // of the service, once there is one
+	sb, err := sandbox.Start(sandbox.Config{SMTPTLS: "starttls", SMSTemplates: func() map[string]string {
+		if b := book.Load(); b != nil {
+			return (*b)().SMSTexts()
+		}
+		return nil
+	}})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -140,6 +153,8 @@ func openSandbox(ctx context.Context, dir string, o devOptions, ln net.Listener)
 	if err != nil {
 		return nil, nil, err
 	}
+	ofService := s.Book
+	book.Store(&ofService)
 	return s, sb, nil
 }
 
@@ -161,7 +176,7 @@ func writeDev(dir string, o devOptions, sb *sandbox.Sandbox) (file string, err e
 	}); err != nil {
 		return "", err
 	}
-	rules, err := devFiles.ReadFile("dev/rules.yaml")
+	ruleFile, err := devFiles.ReadFile("dev/rules.yaml")
 	if err != nil {
 		return "", err
 	}
@@ -170,7 +185,7 @@ func writeDev(dir string, o devOptions, sb *sandbox.Sandbox) (file string, err e
 		"sms-key-id": []byte(cred.AccessKeyID), "sms-key-secret": []byte(cred.AccessKeySecret), "webhook-secret": []byte(cred.WebhookSecret),
 	}
 	if _, err := os.Stat(filepath.Join(dir, "rules.yaml")); errors.Is(err, os.ErrNotExist) {
-		files["rules.yaml"] = rules
+		files["rules.yaml"] = ruleFile
 	}
 	for name, content := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {

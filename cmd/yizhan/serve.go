@@ -45,8 +45,11 @@ func serveCmd() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for _, r := range chosen {
 				if !slices.Contains(roles, r) {
-					return usageError("未知角色 "+r+",可用:"+strings.Join(roles, "、"), "unknown role "+r+", want "+strings.Join(roles, ", "))
+					return usageError("未知角色 "+r+"，可用："+strings.Join(roles, "、"), "unknown role "+r+", want "+strings.Join(roles, ", "))
 				}
+			}
+			if err := configThere(file, "yizhan serve -c yizhan.yaml"); err != nil {
+				return err
 			}
 			c, err := loadConfig(file)
 			if err != nil {
@@ -59,7 +62,7 @@ func serveCmd() *cobra.Command {
 			return s.run(cmd.Context())
 		},
 	}
-	cmd.Flags().StringVarP(&file, "config", "c", "yizhan.yaml", tr("配置文件(`FILE`)", "configuration `FILE`"))
+	cmd.Flags().StringVarP(&file, "config", "c", "yizhan.yaml", tr("配置文件（`FILE`）", "configuration `FILE`"))
 	cmd.Flags().StringSliceVar(&chosen, "roles", roles, tr("本进程承担的`角色`", "`roles` of this process"))
 	return cmd
 }
