@@ -18,6 +18,7 @@ import (
 
 	"github.com/yizhan-dev/yizhan/rules"
 	"github.com/yizhan-dev/yizhan/schemas"
+	"github.com/yizhan-dev/yizhan/schemas"
 )
 
 // Hasher turns personal data into subject tokens with a secret: without the secret nobody finds
@@ -45,7 +46,9 @@ func (b *Broker) Hasher(ctx context.Context, file string) (Hasher, error) {
 	if file == "" && b.Embedded {
 		file = filepath.Join(b.cfg.DataDir, "number.key")
 		if _, err := os.Stat(file); err != nil && last != nil {
-			return Hasher{}, fmt.Errorf("%s is missing: put it back from a backup; with another one the daily cap would count anew (%w)", file, err)
+			return Hasher{}, &schemas.Invalid{Problems: []schemas.Problem{problem("data_dir",
+				"缺少 %s：请从备份恢复该文件，换用新的密钥会使每日上限重新计数",
+				"%s is missing: put it back from a backup; with another one the daily cap would count anew", file)}}
 		}
 		f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 		if err == nil {

@@ -13,6 +13,9 @@ import (
 // shutdownGrace is how long requests under way may take to finish after ctx ends.
 const shutdownGrace = 10 * time.Second
 
+// writeTimeout bounds a whole answer; a replay of a thousand letters is the longest.
+const writeTimeout = 3 * time.Minute
+
 // Serve answers requests on ln until ctx ends, then stops accepting, and lets those under way finish
 // within 10 s. It returns nil after an orderly end.
 func Serve(ctx context.Context, ln net.Listener, h http.Handler, cfg Config) error {
@@ -21,7 +24,7 @@ func Serve(ctx context.Context, ln net.Listener, h http.Handler, cfg Config) err
 		return errors.Join(fmt.Errorf("http.auth: none is for a loopback address only, and this listens on %s", a), ln.Close())
 	}
 	srv := &http.Server{
-		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 120 * time.Second,
+		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: writeTimeout, IdleTimeout: 120 * time.Second,
 		MaxHeaderBytes: 32 << 10,
 		// Requests outlive ctx: they finish, or the grace ends them.
 		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },

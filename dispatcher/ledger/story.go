@@ -133,8 +133,12 @@ func deliveryStory(e Entry, rs []*Record, lang string, explain channels.Explaine
 	}
 	ds.Cause = Tell(waitsFor, explain)
 	if ds.Cause != nil && ds.State == schemas.Dead && !NeedsPlanning(ds.Cause.Code) { // nothing more happens by itself
-		ds.Cause.RemedyZh += "；处理后可重新发送：yizhan replay " + e.ID
-		ds.Cause.RemedyEn += "; then send it again: yizhan replay " + e.ID
+		again := "yizhan replay " + e.ID
+		if ds.Cause.Class == string(channels.Unknown) {
+			again += " --uncertain"
+		}
+		ds.Cause.RemedyZh += "；处理后可重新发送：" + again
+		ds.Cause.RemedyEn += "; then send it again: " + again
 	}
 	return ds
 }
