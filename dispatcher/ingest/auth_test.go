@@ -322,7 +322,7 @@ func TestConfigIsReadStrictly(t *testing.T) {
 http: {listen: "127.0.0.1:0", auth: keys, max_body: 2097152, max_batch: 500, trusted_proxies: [10.0.0.0/8]}
 tenants: [acme]
 keys:
-  - {id: erp, secret_file: key, roles: [publish], tenants: [acme], types: ["erp.*"], networks: [192.0.2.0/24], not_before: 2026-01-01T00:00:00+08:00, expires: 2027-01-01}
+  - {id: erp, secret_file: key, roles: [publish], tenants: [acme], types: ["erp.*"], networks: [192.0.2.0/24], not_before: 2026-01-01T00:00:00+08:00, expires: 2027-01-01T00:00:00+08:00}
 `
 	if err := strictyaml.Decode([]byte(sections), &cfg); err != nil {
 		t.Fatal(err)
