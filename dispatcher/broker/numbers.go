@@ -18,7 +18,6 @@ import (
 
 	"github.com/yizhan-dev/yizhan/rules"
 	"github.com/yizhan-dev/yizhan/schemas"
-	"github.com/yizhan-dev/yizhan/schemas"
 )
 
 // Hasher turns personal data into subject tokens with a secret: without the secret nobody finds

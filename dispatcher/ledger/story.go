@@ -182,12 +182,16 @@ func note(r *Record) schemas.Text {
 	case schemas.Planned:
 		switch r.Step {
 		case StepReplay:
+			by := schemas.Text{Zh: r.By, En: r.By}
+			if r.By == "local" { // no sign-in: http.auth none
+				by = schemas.Text{Zh: "本机用户", En: "a user of this machine"}
+			}
 			return schemas.Text{
-				Zh: fmt.Sprintf("%s 重新发送（第 %d 次重发），原因：%s", r.By, r.Replay, r.Reason),
-				En: fmt.Sprintf("sent again by %s (replay %d), reason: %s", r.By, r.Replay, r.Reason),
+				Zh: fmt.Sprintf("%s重新发送（第 %d 次重发），原因：%s", spaced(by.Zh), r.Replay, r.Reason),
+				En: fmt.Sprintf("sent again by %s (replay %d), reason: %s", by.En, r.Replay, r.Reason),
 			}
 		case StepFallback:
-			return schemas.Text{Zh: "原渠道未能送达，改走本渠道", En: "the first channel failed, this one takes over"}
+			return schemas.Text{Zh: "原通道未能送达，改走本通道", En: "the first channel failed, this one takes over"}
 		}
 		if r.Plan != nil && r.Plan.Route != "" {
 			return schemas.Text{Zh: "已受理，按路由 " + r.Plan.Route + " 排队等待发送", En: "taken in, queued by route " + r.Plan.Route}
@@ -239,7 +243,7 @@ func note(r *Record) schemas.Text {
 		return schemas.Text{Zh: "请求已发出，但没有收到第三方的答复", En: "the request left, no answer came"}
 	case schemas.Suppressed:
 		if r.Step == StepDiverted {
-			return schemas.Text{Zh: "该号码的每日上限已满，改走其他渠道", En: "the number's daily cap is full, another channel takes it"}
+			return schemas.Text{Zh: "该号码的每日上限已满，改走其他通道", En: "the number's daily cap is full, another channel takes it"}
 		}
 		return schemas.Text{Zh: "被规则拦截，没有发送", En: "a rule said no, nothing was sent"}
 	case schemas.Expired:
@@ -284,3 +288,11 @@ func in(r *Record) schemas.Text {
 
 // zh gives a list its Chinese commas.
 func zh(s string) string { return strings.ReplaceAll(s, ", ", "，") }
+
+// spaced puts a space after a name in Latin letters that a Chinese word follows.
+func spaced(name string) string {
+	if name != "" && name[len(name)-1] < 0x80 {
+		return name + " "
+	}
+	return name
+}

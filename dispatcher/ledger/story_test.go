@@ -1,0 +1,84 @@
+package ledger
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/yizhan-dev/yizhan/channels"
+	"github.com/yizhan-dev/yizhan/schemas"
+)
+
+var update = flag.Bool("update", false, "write the golden file anew")
+
+// TestNotes holds every sentence of a trace against a file that a person can read.
+func TestNotes(t *testing.T) {
+	at := time.Date(2026, 11, 23, 9, 0, 0, 0, time.FixedZone("CST", 8*3600))
+	failed := &schemas.Cause{Kind: "email", Code: "451 4.7.1", Class: "temporary"}
+	silent := &schemas.Cause{Kind: "sms", Code: "net:timeout-response", Class: "uncertain"}
+	vague := &schemas.Cause{Kind: "sms", Code: "http:503", Class: "uncertain"}
+	explain := func(f *channels.Failure) channels.Diagnosis {
+		return channels.Diagnosis{Cause: schemas.Text{Zh: "灰名单", En: "greylisted"}, Remedy: schemas.Text{Zh: "等待", En: "wait"}}
+	}
+	records := []Record{
+		{State: schemas.Planned, Plan: &Plan{Route: "invoice-due"}},
+		{State: schemas.Planned, Plan: &Plan{}},
+		{State: schemas.Planned, Step: StepReplay, Replay: 2, By: "li", Reason: "密码已更换"},
+		{State: schemas.Planned, Step: StepFallback},
+		{State: schemas.Held, Step: StepRetry, Attempt: 1, Due: at.Add(5 * time.Second), Cause: failed},
+		{State: schemas.Held, Step: StepThrottled, Due: at.Add(10 * time.Minute), Cause: failed},
+		{State: schemas.Held, Step: StepWait, Due: at.Add(13 * time.Hour)},
+		{State: schemas.Held, Step: StepCap, Due: at.Add(24 * time.Hour)},
+		{State: schemas.Held, Step: StepShutdown},
+		{State: schemas.Held, Step: StepNoTake, Due: at},
+		{State: schemas.Sending, Attempt: 2},
+		{State: schemas.Accepted, Attempt: 2, Receipt: "900619^0", Took: 132},
+		{State: schemas.Accepted, Attempt: 1, Took: 8, Again: true},
+		{State: schemas.Accepted, Step: StepReceipt, Receipt: "900619^0"},
+		{State: schemas.Accepted, Step: StepTooLate},
+		{State: schemas.Delivered, Receipt: "900619^0"},
+		{State: schemas.Undelivered, Cause: failed},
+		{State: schemas.Uncertain, Attempt: 1, Due: at.Add(30 * time.Second), Cause: silent},
+		{State: schemas.Uncertain, Attempt: 1, Due: at.Add(30 * time.Second), Cause: vague},
+		{State: schemas.Uncertain, Step: StepTakeover, Attempt: 1, Due: at.Add(30 * time.Second)},
+		{State: schemas.Uncertain, Step: StepNotYet, Attempt: 1, Due: at.Add(2 * time.Minute)},
+		{State: schemas.Uncertain, Step: StepUnasked, Attempt: 1, Due: at.Add(time.Minute)},
+		{State: schemas.Suppressed, Cause: failed},
+		{State: schemas.Suppressed, Step: StepDiverted},
+		{State: schemas.Expired},
+		{State: schemas.Cancelled, Step: StepRecall},
+		{State: schemas.Cancelled, Step: StepReplanned},
+		{State: schemas.Dead, Attempt: 1, Cause: failed},
+		{State: schemas.Dead, Step: StepExhausted, Attempt: 12, Cause: failed},
+		{State: schemas.Dead, Step: StepRuled, Cause: failed},
+		{State: schemas.Dead, Step: StepTooOld, Attempt: 3},
+		{State: schemas.Dead, Step: StepClosed, Attempt: 1},
+	}
+	var b strings.Builder
+	half := regexp.MustCompile(`\p{Han}[,;:()]|[,;:()]\p{Han}`)
+	for _, r := range records {
+		r.Time = at
+		n := Note(&r, Tell(r.Cause, explain))
+		fmt.Fprintf(&b, "%s %s\n  %s\n  %s\n", r.State, r.Step, n.Zh, n.En)
+		if half.MatchString(n.Zh) {
+			t.Errorf("half-width punctuation beside Chinese: %s", n.Zh)
+		}
+	}
+	const file = "testdata/notes.txt"
+	if *update {
+		if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.String() != string(want) {
+		t.Errorf("the notes changed; look at them, then go test -update\n%s", b.String())
+	}
+}
