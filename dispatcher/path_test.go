@@ -474,9 +474,9 @@ func TestAMailWithoutAnAnswerIsRepeatedOnce(t *testing.T) {
 			t.Errorf("plan %+v, %v", p, err)
 		}
 		// A webhook's receiver knows a repeat by its id.
-		r.web.answer = func(_ context.Context, _ *schemas.Delivery, n int) error {
+		r.web.answer = func(ctx context.Context, d *schemas.Delivery, n int) error {
 			if n < 4 {
-				return lost(nil, nil, 0)
+				return lost(ctx, d, n)
 			}
 			return nil
 		}

@@ -48,7 +48,9 @@ func Serve(ctx context.Context, ln net.Listener, h http.Handler, cfg Config) err
 	if err != nil {
 		err = errors.Join(fmt.Errorf("http: requests were cut off after %s", shutdownGrace), srv.Close())
 	}
-	_ = <-served // always net/http.ErrServerClosed by now
+	if serr := <-served; !errors.Is(serr, http.ErrServerClosed) {
+		err = errors.Join(err, serr)
+	}
 	return err
 }
 
