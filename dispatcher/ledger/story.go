@@ -161,6 +161,9 @@ func Note(r *Record, why *Told) schemas.Text {
 	case r.State == schemas.Held && !r.Due.IsZero() && r.Step != StepShutdown && r.Step != StepNoTake:
 		t.Zh += "；" + in(r).Zh + "继续"
 		t.En += "; goes on " + in(r).En
+	case r.State == schemas.Uncertain && (r.Step == StepNotYet || r.Step == StepUnasked):
+		t.Zh += "；" + in(r).Zh + "再次查询"
+		t.En += "; asked again " + in(r).En
 	case r.State == schemas.Uncertain:
 		t.Zh += "；不会盲目重发，" + in(r).Zh + "向第三方查询"
 		t.En += "; not sent again blindly, the third party is asked " + in(r).En
