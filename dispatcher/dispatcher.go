@@ -151,9 +151,12 @@ func unlessStopped(ctx context.Context, err error) error {
 	return err
 }
 
+// watchEvery is a variable for tests in virtual time.
+var watchEvery = time.Second
+
 // watchBacklog knows every second how much waits, and keeps room for new events.
 func (d *Dispatcher) watchBacklog(ctx context.Context, plan jetstream.Consumer) {
-	tick := time.NewTicker(time.Second)
+	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for {
 		if info, err := d.Broker.Stream(broker.Deliveries).Info(ctx); err == nil {

@@ -33,6 +33,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	dispatcher.Idle()
 	ats.Register() // the server's clock goroutine stays outside the bubbles
 	os.Exit(m.Run())
 }
@@ -91,6 +92,12 @@ func (f *far) times() []time.Time {
 		ts = append(ts, c.at)
 	}
 	return ts
+}
+
+func (f *far) questions() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.asked
 }
 
 type rig struct {
@@ -229,14 +236,14 @@ func TestOneEventReachesTwoChannelsOnce(t *testing.T) {
 			r.publish("invoice", "a", wang)
 		}
 		r.want(r.story("a", time.Second), "mail accepted 1, sms accepted 1")
-		if len(r.sms.calls) != 1 || len(r.mail.calls) != 1 {
-			t.Errorf("calls: sms %d, mail %d", len(r.sms.calls), len(r.mail.calls))
+		if len(r.sms.times()) != 1 || len(r.mail.times()) != 1 {
+			t.Errorf("calls: sms %d, mail %d", len(r.sms.times()), len(r.mail.times()))
 		}
 		time.Sleep(10 * time.Minute) // long after the broker's duplicate window
 		r.publish("invoice", "a", wang)
 		time.Sleep(time.Second)
-		if len(r.sms.calls) != 1 || len(r.mail.calls) != 1 {
-			t.Errorf("later: sms %d, mail %d", len(r.sms.calls), len(r.mail.calls))
+		if len(r.sms.times()) != 1 || len(r.mail.times()) != 1 {
+			t.Errorf("later: sms %d, mail %d", len(r.sms.times()), len(r.mail.times()))
 		}
 	})
 }
@@ -261,8 +268,8 @@ func TestRetriesComeWhenPromised(t *testing.T) {
 				t.Errorf("wait %d: %s, want %s", i+1, d, want)
 			}
 		}
-		if len(r.sms.calls) != 1 {
-			t.Errorf("the failing mail repeated the SMS: %d", len(r.sms.calls))
+		if len(r.sms.times()) != 1 {
+			t.Errorf("the failing mail repeated the SMS: %d", len(r.sms.times()))
 		}
 	})
 }
@@ -285,7 +292,7 @@ func TestAttemptsEndInADeadLetterAndFallback(t *testing.T) {
 		if err != nil || plan.Eligible != 1 || plan.Replayed != 0 {
 			t.Fatalf("plan: %+v, %v", plan, err)
 		}
-		calls := len(r.mail.calls)
+		calls := len(r.mail.times())
 		q := dispatcher.ReplayRequest{Where: "channel=mail", Confirm: 1, Reason: "server mended", By: "li"}
 		if _, err := r.Replay(r.t.Context(), dispatcher.ReplayRequest{Where: "channel=mail", Confirm: 2, Reason: "x"}); !errors.Is(err, dispatcher.ErrPlanChanged) {
 			t.Errorf("wrong count: %v", err)
@@ -298,8 +305,8 @@ func TestAttemptsEndInADeadLetterAndFallback(t *testing.T) {
 		}
 		s = r.story("a", time.Second)
 		r.want(s, "mail accepted 1, sms accepted 1")
-		if len(r.mail.calls) != calls+1 {
-			t.Errorf("replay called %d times", len(r.mail.calls)-calls)
+		if len(r.mail.times()) != calls+1 {
+			t.Errorf("replay called %d times", len(r.mail.times())-calls)
 		}
 	})
 }
@@ -335,8 +342,8 @@ func TestUncertainIsAskedAboutNotRepeated(t *testing.T) {
 				}
 				r.publish("invoice", "a", strings.Replace(wang, `,"email":"wang@example.com"`, "", 1))
 				r.want(r.story("a", c.wait), c.want)
-				if len(r.sms.calls) != c.calls || c.asked >= 0 && r.sms.asked != c.asked {
-					t.Errorf("calls %d, asked %d", len(r.sms.calls), r.sms.asked)
+				if len(r.sms.times()) != c.calls || c.asked >= 0 && r.sms.questions() != c.asked {
+					t.Errorf("calls %d, asked %d", len(r.sms.times()), r.sms.questions())
 				}
 			})
 		})
@@ -360,11 +367,11 @@ func TestDailyCap(t *testing.T) {
 						}
 					}
 				}
-				if count[schemas.Accepted] != 5 || count[schemas.State(want)] != 3 || len(r.sms.calls) != 5 {
-					t.Errorf("states %v, calls %d", count, len(r.sms.calls))
+				if count[schemas.Accepted] != 5 || count[schemas.State(want)] != 3 || len(r.sms.times()) != 5 {
+					t.Errorf("states %v, calls %d", count, len(r.sms.times()))
 				}
-				if over == "divert:mail" && len(r.mail.calls) != 3 {
-					t.Errorf("diverted to mail: %d", len(r.mail.calls))
+				if over == "divert:mail" && len(r.mail.times()) != 3 {
+					t.Errorf("diverted to mail: %d", len(r.mail.times()))
 				}
 				if over == "defer" {
 					time.Sleep(25 * time.Hour)
@@ -436,7 +443,7 @@ func TestRecall(t *testing.T) {
 			t.Fatalf("recall: %+v, %v", got, err)
 		}
 		r.want(r.story("a", 2*time.Hour), "mail cancelled 0, sms cancelled 0")
-		if len(r.sms.calls)+len(r.mail.calls) != 0 {
+		if len(r.sms.times())+len(r.mail.times()) != 0 {
 			t.Error("a recalled delivery was sent")
 		}
 		// Recalled before it came.
@@ -445,7 +452,7 @@ func TestRecall(t *testing.T) {
 		}
 		r.publish("invoice", "b", wang)
 		time.Sleep(time.Second)
-		if len(r.sms.calls)+len(r.mail.calls) != 0 {
+		if len(r.sms.times())+len(r.mail.times()) != 0 {
 			t.Error("an event recalled ahead was sent")
 		}
 		// Too late.
@@ -466,8 +473,8 @@ func TestAMailWithoutAnAnswerIsRepeatedOnce(t *testing.T) {
 		r.publish("alarm", "a", wang)
 		s := r.story("a", 10*time.Minute)
 		r.want(s, "mail dead 2, sms accepted 1")
-		if len(r.mail.calls) != 2 {
-			t.Errorf("%d mails, want 2", len(r.mail.calls))
+		if len(r.mail.times()) != 2 {
+			t.Errorf("%d mails, want 2", len(r.mail.times()))
 		}
 		// Nobody knows whether it arrived: a replay must be asked for in so many words.
 		if p, err := r.Replay(r.t.Context(), dispatcher.ReplayRequest{}); err != nil || p.Eligible != 0 || p.Refused["uncertain"] != 1 {
@@ -513,8 +520,8 @@ func TestStopHandsOverWhatItCannotFinish(t *testing.T) {
 		r.want(r.story("a", 0), "mail held 0, sms uncertain 1")
 		r.start()
 		r.want(r.story("a", time.Minute), "mail accepted 1, sms accepted 1")
-		if len(r.sms.calls) != 1 || len(r.mail.calls) != 2 {
-			t.Errorf("calls: sms %d, mail %d", len(r.sms.calls), len(r.mail.calls))
+		if len(r.sms.times()) != 1 || len(r.mail.times()) != 2 {
+			t.Errorf("calls: sms %d, mail %d", len(r.sms.times()), len(r.mail.times()))
 		}
 	})
 }
@@ -568,8 +575,8 @@ func TestAWorkerThatDiesLeavesDoubtNotARepeat(t *testing.T) {
 		r.want(r.story("a", 10*time.Second), "sms sending 1") // the claim still stands
 		r.want(r.story("a", 30*time.Second), "sms uncertain 1")
 		r.want(r.story("a", time.Minute), "sms delivered 1")
-		if len(r.sms.calls) != 0 {
-			t.Errorf("the message was sent again: %d", len(r.sms.calls))
+		if len(r.sms.times()) != 0 {
+			t.Errorf("the message was sent again: %d", len(r.sms.times()))
 		}
 	})
 }

@@ -13,10 +13,10 @@ import (
 
 // fetchWait is how long one request for messages stands, fetchLinger how long it still stands after
 // a stop: long enough for messages that are on their way, which would otherwise wait for redelivery.
-const (
-	fetchWait   = 30 * time.Second
-	fetchLinger = 250 * time.Millisecond
-)
+// The first is a variable for tests in virtual time, where idle hours cost what happens in them.
+var fetchWait = 30 * time.Second
+
+const fetchLinger = 250 * time.Millisecond
 
 // pull hands the consumer's messages to at most slots handlers at once and never asks for more
 // than there are free slots: what waits, waits in the broker, where another worker can take it.
@@ -50,7 +50,7 @@ func pull(fetch, work context.Context, c jetstream.Consumer, slots int, log *zap
 		}
 		request, cancel := context.WithTimeout(context.WithoutCancel(fetch), fetchWait)
 		forget := context.AfterFunc(fetch, func() { time.AfterFunc(fetchLinger, cancel) })
-		batch, err := c.Fetch(n, jetstream.FetchContext(request))
+		batch, err := c.Fetch(n, jetstream.FetchContext(request), jetstream.FetchHeartbeat(fetchWait/6))
 		if err == nil {
 			for m := range batch.Messages() {
 				n--

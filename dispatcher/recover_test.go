@@ -47,8 +47,8 @@ func TestWhatTheLastRecordCallsForIsDone(t *testing.T) {
 			r.start()
 			r.want(r.story("a", 5*time.Minute), "mail held 1")
 			r.want(r.story("a", 6*time.Minute), "mail accepted 2")
-			if len(r.mail.calls) != 1 {
-				t.Errorf("%d calls, want 1", len(r.mail.calls))
+			if len(r.mail.times()) != 1 {
+				t.Errorf("%d calls, want 1", len(r.mail.times()))
 			}
 		})
 	})
@@ -66,7 +66,7 @@ func TestWhatTheLastRecordCallsForIsDone(t *testing.T) {
 				t.Errorf("dead letters %+v, %v", page, err)
 			}
 			r.want(r.story("a", time.Second), "mail dead 1, sms accepted 1") // its fallback too
-			if len(r.mail.calls) != 0 {
+			if len(r.mail.times()) != 0 {
 				t.Error("a dead delivery was sent")
 			}
 		})
@@ -80,7 +80,7 @@ func TestWhatTheLastRecordCallsForIsDone(t *testing.T) {
 			}
 			r.start()
 			r.want(r.story("a", time.Minute), "mail accepted 1")
-			if len(r.mail.calls) != 0 {
+			if len(r.mail.times()) != 0 {
 				t.Error("sent again")
 			}
 		})
@@ -118,8 +118,8 @@ func TestLeftoversBelowTheAckFloorAreSwept(t *testing.T) {
 				}
 				r.start()
 				time.Sleep(time.Minute)
-				if len(r.mail.calls) != c.calls {
-					t.Errorf("%d calls, want %d", len(r.mail.calls), c.calls)
+				if len(r.mail.times()) != c.calls {
+					t.Errorf("%d calls, want %d", len(r.mail.times()), c.calls)
 				}
 			})
 		})

@@ -91,7 +91,7 @@ func openService(ctx context.Context, c *config, roles []string, extra map[strin
 		return nil, c.wrong("", err)
 	}
 	// Listening comes early: a port in use is found before the broker starts.
-	if s.listener = c.listener; s.listener == nil {
+	if s.listener, c.listener = c.listener, nil; s.listener == nil {
 		if s.listener, err = net.Listen("tcp", api.HTTP.Listen); err != nil {
 			return nil, c.wrong("", setting("/http/listen", "无法监听该地址："+err.Error(), "cannot listen there: "+err.Error()))
 		}

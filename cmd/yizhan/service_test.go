@@ -223,7 +223,7 @@ func TestDataDirHasOneOwner(t *testing.T) {
 	deliveredOnce(t, sb)
 }
 
-// TestPortInUse: the start ends with the setting's name and leaves the data directory free.
+// TestPortInUse: the start ends with the address, writes nothing and leaves the data directory free.
 func TestPortInUse(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -232,8 +232,11 @@ func TestPortInUse(t *testing.T) {
 	defer l.Close()
 	dir := t.TempDir()
 	_, _, err = openDev(context.Background(), devOptions{dataDir: dir, listen: l.Addr().String(), logLevel: "error"})
-	if err == nil || !strings.Contains(err.Error(), "http.listen") {
-		t.Fatalf("%v, want http.listen", err)
+	if err == nil || !strings.Contains(err.Error(), l.Addr().String()) {
+		t.Fatalf("%v, want the address", err)
+	}
+	if files, err := filepath.Glob(filepath.Join(dir, "*.yaml")); err != nil || len(files) > 0 {
+		t.Errorf("a start that failed wrote %v, %v", files, err)
 	}
 	s, _ := openDevService(t, dir)
 	s.close()

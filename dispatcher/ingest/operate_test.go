@@ -182,7 +182,7 @@ func TestReplayIsPlannedThenConfirmed(t *testing.T) {
 	var s ledger.Story
 	a := request{method: "GET", url: url + "/v1/events/a?lang=en"}.do(t)
 	a.want(t, 200, &s)
-	if !strings.Contains(string(a.body), "sent again by local (replay 1), reason: number mended, call 138****8000") {
+	if !strings.Contains(string(a.body), "sent again by a user of this machine (replay 1), reason: number mended, call 138****8000") {
 		t.Errorf("story: %s", a.body)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -50,6 +51,7 @@ func (o *oracle) check(t *testing.T, limit int) {
 // TestSimulation lets several pods, with clocks up to a second apart, send to one number for a week
 // while the store conflicts, fails and loses answers, and asks the oracle whether any day or any 24 hours saw too many.
 func TestSimulation(t *testing.T) {
+	var all atomic.Int32 // released in all seeds: how the pods interleave is not the seed's
 	for seed := range uint64(12) {
 		synctest.Test(t, func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 12))
@@ -124,10 +126,14 @@ func TestSimulation(t *testing.T) {
 				wg.Wait()
 			}
 			o.check(t, limit)
-			if granted < 30 || released == 0 {
-				t.Errorf("seed %d: %d granted, %d released: the simulation tests nothing", seed, granted, released)
+			if granted < 30 {
+				t.Errorf("seed %d: %d granted: the simulation tests nothing", seed, granted)
 			}
+			all.Add(int32(released))
 		})
+	}
+	if all.Load() == 0 {
+		t.Error("nothing was released: the simulation tests nothing")
 	}
 }
 
