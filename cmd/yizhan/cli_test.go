@@ -40,6 +40,7 @@ func yizhan(t testing.TB, in string, args ...string) result {
 
 func yizhanFrom(t testing.TB, in io.Reader, args ...string) result {
 	t.Helper()
+	defer func(l string) { lang = l }(lang) // run chooses one for the process
 	var out, errw bytes.Buffer
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -377,6 +378,7 @@ func (fullDisk) Write([]byte) (int, error) { return 0, errors.New("no space left
 
 func TestLostOutputIsAnError(t *testing.T) {
 	serve(t)
+	defer func(l string) { lang = l }(lang)
 	var errw bytes.Buffer
 	code := run(context.Background(), []string{"version"}, strings.NewReader(""), fullDisk{}, &errw)
 	if code != exitProblem || !strings.Contains(errw.String(), "the output cannot be written: no space left") {
