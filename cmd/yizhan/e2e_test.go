@@ -456,7 +456,7 @@ func TestMailServerDown(t *testing.T) {
 		slices.Sort(latencies)
 		t.Logf("%s, %s: %d events, SMS p50 %s, p99 %s", what, d, len(sent), latencies[len(latencies)/2], latencies[len(latencies)*99/100])
 	}
-	load("all up", *outage)
+	load("all up", min(*outage, 8*time.Second))
 	w.until(20*time.Second, func() string {
 		if got, _, _ := w.inbox(); got["email"] != n {
 			return fmt.Sprint(got)
