@@ -492,6 +492,27 @@ func TestAMailWithoutAnAnswerIsRepeatedOnce(t *testing.T) {
 	})
 }
 
+func TestAWaitForgetsNoDoubt(t *testing.T) {
+	// The bubble begins at 08:00 in Shanghai; the second attempt falls into the quiet hours.
+	quietly := book + "guards: {quiet_hours: [{category: alert, allow: \"08:00-08:01\", zone: Asia/Shanghai}]}\n"
+	inVirtualTime(t, quietly, func(r *rig) {
+		r.Retry.MaxAge = 72 * time.Hour
+		r.mail.answer = func(_ context.Context, _ *schemas.Delivery, n int) error {
+			f := &channels.Failure{Kind: "email", Code: "net:timeout-after-data", Class: channels.Unknown, Maybe: true}
+			if n == 1 {
+				f.After = 2 * time.Minute
+			}
+			return f
+		}
+		r.publish("alarm", "a", `{"category":"alert","to":[{"email":"wang@example.com"}],"template":"hello","params":{"name":"王芳"}}`)
+		r.want(r.story("a", time.Hour), "mail held 1")
+		r.want(r.story("a", 24*time.Hour), "mail dead 2")
+		if n := len(r.mail.times()); n != 2 {
+			t.Errorf("%d calls, want 2", n)
+		}
+	})
+}
+
 func TestNotBeforeIsNotAge(t *testing.T) {
 	inVirtualTime(t, book, func(r *rig) {
 		later := strings.Replace(wang, `"template"`, `"not_before":"`+time.Now().Add(2*time.Hour).Format(time.RFC3339)+`","template"`, 1)

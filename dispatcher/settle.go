@@ -26,6 +26,7 @@ func (d *Dispatcher) settle(j *job, r *ledger.Record, fence uint64) {
 	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
 	defer cancel()
 	r.Worker, r.Replay, r.Since = d.Worker, j.replay, j.since
+	r.Doubts = max(r.Doubts, j.doubts) // a wait in between forgets no doubt
 	seq, err := d.Ledger.Put(ctx, j.subject, r, fence)
 	if errors.Is(err, broker.ErrConflict) {
 		seq, err = d.settleLate(ctx, j, r)
