@@ -172,7 +172,7 @@ func newRig(t *testing.T, dir, rulesYAML string, cfg dispatcher.Config) *rig {
 
 func (r *rig) useBook(text string) {
 	r.t.Helper()
-	bk, err := rules.Load([]byte(text), guards(), map[string]rules.ReserverFactory{"daily_cap": dailycap.New}, broker.CapStore{B: r.Broker, Hasher: r.hasher})
+	bk, err := rules.Load([]byte(text), guards(), map[string]rules.ReserverFactory{"daily_cap": dailycap.New}, rules.Env{Caps: broker.CapStore{B: r.Broker, Hasher: r.hasher}})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -421,7 +421,7 @@ func TestEventsThatCannotBePlannedAreKept(t *testing.T) {
 			t.Errorf("dead letters %s, want %s", strings.Join(got, ", "), want)
 		}
 		// The route is added; the event itself is sent again.
-		b2, err := rules.Load([]byte(strings.Replace(book, "routes:\n", "routes:\n  - {name: new, when: 'event.type == \"nobody.wants.this\"', send: [mail]}\n", 1)), guards(), map[string]rules.ReserverFactory{}, nil)
+		b2, err := rules.Load([]byte(strings.Replace(book, "routes:\n", "routes:\n  - {name: new, when: 'event.type == \"nobody.wants.this\"', send: [mail]}\n", 1)), guards(), map[string]rules.ReserverFactory{}, rules.Env{})
 		if err != nil {
 			t.Fatal(err)
 		}

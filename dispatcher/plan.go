@@ -291,7 +291,8 @@ func (d *Dispatcher) first(dl *schemas.Delivery, book *rules.Book, why *schemas.
 func (d *Dispatcher) input(dl *schemas.Delivery, now time.Time) rules.Input {
 	in := rules.Input{Delivery: dl, Signature: dl.Message.Signature, Now: now}
 	if ch := d.Channels[dl.Channel]; ch != nil {
-		in.Kind = ch.Traits().Kind
+		t := ch.Traits()
+		in.Kind, in.Provider = t.Kind, t.Provider
 	}
 	return in
 }

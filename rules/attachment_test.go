@@ -8,7 +8,7 @@ import (
 )
 
 func TestAttachmentsTravelAsLinks(t *testing.T) {
-	b, err := Load([]byte("routes: [{name: all, send: [mail]}]\n"), nil, nil, nil)
+	b, err := Load([]byte("routes: [{name: all, send: [mail]}]\n"), nil, nil, Env{})
 	if err != nil {
 		t.Fatal(err)
 	}

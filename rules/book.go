@@ -29,6 +29,7 @@ type Book struct {
 	guards    []Guard
 	reservers []Reserver
 	named     []mention         // every channel named anywhere, with its place
+	files     []string          // what the rules read beside rules.yaml
 	kinds     map[string]string // channel → kind, from Check
 }
 
@@ -53,20 +54,20 @@ type mention struct {
 // Load compiles rules.yaml. Every guard and reserver of this binary is opened, in the order of
 // their names, also when the file has no section for it: a rule the carriers enforce is not off
 // because nobody wrote it down. The error holds every mistake found, each with line and column.
-func Load(b []byte, guards map[string]GuardFactory, reservers map[string]ReserverFactory, store Store) (*Book, error) {
+func Load(b []byte, guards map[string]GuardFactory, reservers map[string]ReserverFactory, env Env) (*Book, error) {
 	var doc document
 	if err := strictyaml.Decode(b, &doc); err != nil {
 		return nil, fmt.Errorf("rules: %w", err)
 	}
 	book := &Book{templates: make(map[string]templateSet)}
-	err := errors.Join(book.addRoutes(doc.Routes), book.addGuards(doc.Guards, guards, reservers, store), book.addTemplates(doc.Templates))
+	err := errors.Join(book.addRoutes(doc.Routes), book.addGuards(doc.Guards, guards, reservers, book.remember(env)), book.addTemplates(doc.Templates))
 	if err != nil {
 		return nil, fmt.Errorf("rules: %w", err)
 	}
 	return book, nil
 }
 
-func (b *Book) addGuards(sections map[string]strictyaml.Section, guards map[string]GuardFactory, reservers map[string]ReserverFactory, store Store) error {
+func (b *Book) addGuards(sections map[string]strictyaml.Section, guards map[string]GuardFactory, reservers map[string]ReserverFactory, env Env) error {
 	var errs []error
 	known := slices.Sorted(maps.Keys(guards))
 	known = append(known, slices.Sorted(maps.Keys(reservers))...)
@@ -76,7 +77,7 @@ func (b *Book) addGuards(sections map[string]strictyaml.Section, guards map[stri
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(guards)) {
-		g, err := guards[name](sections[name].Decode)
+		g, err := guards[name](sections[name].Decode, env)
 		if err != nil {
 			errs = append(errs, sectionError(name, sections[name], err))
 			continue
@@ -84,7 +85,7 @@ func (b *Book) addGuards(sections map[string]strictyaml.Section, guards map[stri
 		b.guards = append(b.guards, g)
 	}
 	for _, name := range slices.Sorted(maps.Keys(reservers)) {
-		r, err := reservers[name](sections[name].Decode, store)
+		r, err := reservers[name](sections[name].Decode, env)
 		if err != nil {
 			errs = append(errs, sectionError(name, sections[name], err))
 			continue
@@ -96,6 +97,24 @@ func (b *Book) addGuards(sections map[string]strictyaml.Section, guards map[stri
 	}
 	return errors.Join(errs...)
 }
+
+// remember notes what the rules read. Without a reader no file can be named.
+func (b *Book) remember(env Env) Env {
+	read := env.Read
+	env.Read = func(name string) ([]byte, error) {
+		if read == nil {
+			return nil, fmt.Errorf("file %q: no files can be read here", name)
+		}
+		if !slices.Contains(b.files, name) {
+			b.files = append(b.files, name)
+		}
+		return read(name)
+	}
+	return env
+}
+
+// Files are the files that the rules were made of beside rules.yaml, as the sections name them.
+func (b *Book) Files() []string { return slices.Clone(b.files) }
 
 // sectionError places a guard's complaint. One of the decoder has its own, more exact place.
 func sectionError(name string, section strictyaml.Section, err error) error {

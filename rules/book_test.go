@@ -134,7 +134,7 @@ func TestSMSTextsAreWhatTheProviderHolds(t *testing.T) {
 	book, err := rules.Load([]byte(`templates:
   a: {sms: {code: SMS_1, params: [x, y], text: "您的${x}为{{.y}}"}}
   b: {sms: {code: SMS_2, params: [x], text: "{{if .x}}有{{end}}"}}
-`), nil, nil, nil)
+`), nil, nil, rules.Env{})
 	if err != nil {
 		t.Fatal(err)
 	}

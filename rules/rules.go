@@ -17,9 +17,13 @@ import (
 type Input struct {
 	Delivery *schemas.Delivery
 	Kind     string // email, sms, webhook
+	Provider string // of an SMS channel: aliyun, tencent, huawei; "" when not known
 	// Signature is the SMS signature that the provider will put in front of the text, without brackets.
 	Signature string
-	Now       time.Time
+	// Class is the kind of business message (invoice, approval, payroll …) where the caller knows it better
+	// than the rules can tell from the delivery; "" lets them tell.
+	Class string
+	Now   time.Time
 }
 
 // Action is what a guard asks for, weakest first.
@@ -27,12 +31,12 @@ type Action int
 
 // The actions.
 const (
-	Pass     Action = iota
-	Hold            // not before Verdict.Until
-	Suppress        // never: a rule forbids it
-	Expire          // too late
-	Bury            // dead: an operator is to see it
-	Divert          // use the alternative planned for it; Bury when there is none
+	Pass     Action = iota // with hits: a person should look, it goes out all the same
+	Hold                   // not before Verdict.Until
+	Suppress               // never: a rule forbids it
+	Expire                 // too late
+	Bury                   // dead: an operator is to see it
+	Divert                 // use the alternative planned for it; Bury when there is none
 )
 
 // Verdict is a guard's answer.
@@ -48,9 +52,19 @@ type Guard interface {
 	Judge(in Input) Verdict
 }
 
+// Env is what a rule may use beside its section.
+type Env struct {
+	// Read reads a file that a section names; a relative name starts at the folder of rules.yaml. The book
+	// remembers the names: a change of such a file is a change of the rules ([Book.Files]).
+	Read func(name string) ([]byte, error)
+	// Caps and Consents keep the records of the rules with state, each in a space of its own; nil where
+	// rules are only looked at.
+	Caps, Consents Store
+}
+
 // GuardFactory compiles a guard from its section of rules.yaml (guards.<name>); decode is strict.
 // A guard whose section is absent is opened with a decode that does nothing: its default.
-type GuardFactory func(decode func(into any) error) (Guard, error)
+type GuardFactory func(decode func(into any) error, env Env) (Guard, error)
 
 // Reserver is a guard with state. It stands in the send step, right before the call.
 type Reserver interface {
@@ -62,7 +76,7 @@ type Reserver interface {
 }
 
 // ReserverFactory compiles a Reserver from its section of rules.yaml.
-type ReserverFactory func(decode func(into any) error, store Store) (Reserver, error)
+type ReserverFactory func(decode func(into any) error, env Env) (Reserver, error)
 
 // ErrConflict means that somebody else changed the record since it was loaded.
 var ErrConflict = errors.New("changed by somebody else")

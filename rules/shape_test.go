@@ -19,7 +19,7 @@ import (
 func load(source string) (*rules.Book, error) {
 	return rules.Load([]byte(source),
 		map[string]rules.GuardFactory{"signature": signature.New, "expiry": expiry.New, "quiet_hours": quiet.New},
-		map[string]rules.ReserverFactory{"daily_cap": dailycap.New}, nil)
+		map[string]rules.ReserverFactory{"daily_cap": dailycap.New}, rules.Env{})
 }
 
 // TestSchemaAgrees: an editor that completes by the schema and the program that loads the file give

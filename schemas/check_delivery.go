@@ -140,6 +140,10 @@ func (k *Cause) check(c *checker) {
 		c.test("field", line(h.Field, 255))
 		c.count("start", h.Start)
 		c.count("end", h.End)
+		c.count("start_byte", h.StartByte)
+		c.count("end_byte", h.EndByte)
+		c.test("via", line(h.Via, 64))
+		c.test("origin", line(h.Origin, 255))
 	}
 }
 

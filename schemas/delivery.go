@@ -125,10 +125,19 @@ type Cause struct {
 // Hit is one thing that a rule found.
 type Hit struct {
 	Rule   string `json:"rule"`           // the product's rule id: "9", "10", "12", or a word
-	Action string `json:"action"`         // block, hold
-	Field  string `json:"field,omitzero"` // text, subject, html, signature, or params/<name>
+	Action string `json:"action"`         // block, review, hold
+	Field  string `json:"field,omitzero"` // text, subject, html, signature, or params/<name>: where the offsets count
 	Start  int    `json:"start"`          // offsets in code points of the original field
 	End    int    `json:"end"`
-	Text   string `json:"text,omitzero"` // the matched text
+	// StartByte and EndByte are the same span in bytes of UTF-8.
+	StartByte int    `json:"start_byte,omitzero"`
+	EndByte   int    `json:"end_byte,omitzero"`
+	Text      string `json:"text,omitzero"` // the matched text, as written
+	Term      string `json:"term,omitzero"` // what it means: the term of the lexicon
+	// Via is how the term was disguised (gap, split, pinyin, homophone …); "" when it is written plainly.
+	Via string `json:"via,omitzero"`
+	Cue string `json:"cue,omitzero"` // the words beside it that made it count
+	// Origin says whose words these are: "template", or "params/<name>" for a variable; "" when not known.
+	Origin string `json:"origin,omitzero"`
 	Advice Text   `json:"advice"`
 }

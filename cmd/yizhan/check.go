@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/yizhan-dev/yizhan/dispatcher/broker"
+	"github.com/yizhan-dev/yizhan/rules"
 )
 
 func configCmd() *cobra.Command {
@@ -76,7 +77,7 @@ func checkConfig(cmd *cobra.Command, file string, reach bool) error {
 		return badConfig(err)
 	}
 	defer closeChannels(open)
-	book, err := c.loadBook(open, nil)
+	book, err := c.loadBook(open, rules.Env{})
 	if err != nil {
 		return badConfig(err)
 	}

@@ -143,13 +143,24 @@ func closeChannels(open map[string]channels.Channel) {
 	}
 }
 
+// readBeside reads the files that rules.yaml names; relative ones start at its folder.
+func readBeside(rulesFile string) func(name string) ([]byte, error) {
+	return func(name string) ([]byte, error) {
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(filepath.Dir(rulesFile), name)
+		}
+		return readBounded(name)
+	}
+}
+
 // loadBook reads rules.yaml and checks it against the channels.
-func (c *config) loadBook(open map[string]channels.Channel, store rules.Store) (*rules.Book, error) {
+func (c *config) loadBook(open map[string]channels.Channel, env rules.Env) (*rules.Book, error) {
 	b, err := os.ReadFile(c.Rules)
 	if err != nil {
 		return nil, c.wrong("", setting("/rules", "读不到规则文件："+err.Error(), "the rules cannot be read: "+err.Error()))
 	}
-	book, err := rules.Load(b, guardFactories(), reserverFactories(), store)
+	env.Read = readBeside(c.Rules)
+	book, err := rules.Load(b, guardFactories(), reserverFactories(), env)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Rules, err)
 	}

@@ -519,7 +519,7 @@ func loadWhole(t *testing.T, file string, simulated bool) *rules.Book {
 		t.Fatal(err)
 	}
 	defer closeChannels(open)
-	book, err := c.loadBook(open, nil)
+	book, err := c.loadBook(open, rules.Env{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -72,7 +72,7 @@ func TestDocumentationEvents(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	book, err := rules.Load(raw, guardFactories(), reserverFactories(), nil)
+	book, err := rules.Load(raw, guardFactories(), reserverFactories(), rules.Env{})
 	if err != nil {
 		t.Fatal(err)
 	}

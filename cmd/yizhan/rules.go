@@ -103,7 +103,7 @@ func openRules(cmd *cobra.Command, name, config string) (*rulesFile, error) {
 		return nil, err
 	}
 	r := &rulesFile{name: name}
-	if r.book, err = rules.Load(b, guardFactories(), reserverFactories(), nil); err != nil {
+	if r.book, err = rules.Load(b, guardFactories(), reserverFactories(), rules.Env{Read: readBeside(name)}); err != nil {
 		return nil, problemError(name+" 有误", name+" has mistakes").because(err)
 	}
 	var whole strictyaml.Section

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"github.com/yizhan-dev/yizhan/dispatcher/deadletter"
 	"github.com/yizhan-dev/yizhan/dispatcher/ingest"
 	"github.com/yizhan-dev/yizhan/dispatcher/ledger"
+	"github.com/yizhan-dev/yizhan/rules"
 	"github.com/yizhan-dev/yizhan/schemas"
 )
 
@@ -76,8 +78,8 @@ type service struct {
 	hasher   broker.Hasher
 	listener net.Listener
 	handler  http.Handler
-	lock     *os.File  // of dev's data directory
-	rulesAt  time.Time // when the rules in force were written
+	lock     *os.File // of dev's data directory
+	rulesAt  string   // when the rules in force, and the files that they name, were written
 }
 
 // openService brings everything up to the point where it can run. extra are handlers of `dev`.
@@ -181,17 +183,33 @@ func (s *service) close() {
 }
 
 func (s *service) loadRules() error {
-	info, err := os.Stat(s.conf.Rules)
-	if err != nil {
-		return s.conf.wrong("", setting("/rules", "读不到规则文件："+err.Error(), "the rules cannot be read: "+err.Error()))
-	}
-	s.rulesAt = info.ModTime()
-	book, err := s.conf.loadBook(s.Dispatcher.Channels, broker.CapStore{B: s.Broker, Hasher: s.hasher})
+	s.rulesAt = s.rulesWritten()
+	book, err := s.conf.loadBook(s.Dispatcher.Channels, rules.Env{Caps: broker.CapStore{B: s.Broker, Hasher: s.hasher}})
 	if err != nil {
 		return err
 	}
 	s.SetBook(book)
+	s.rulesAt = s.rulesWritten() // with the files of the new rules
 	return nil
+}
+
+// rulesWritten tells one state of rules.yaml and the files that it names from another. Only what is
+// there counts: an editor that replaces a file takes it away for a moment.
+func (s *service) rulesWritten() string {
+	names := []string{s.conf.Rules}
+	if book := s.Book(); book != nil {
+		names = append(names, book.Files()...)
+	}
+	var at strings.Builder
+	for _, name := range names {
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(filepath.Dir(s.conf.Rules), name)
+		}
+		if info, err := os.Stat(name); err == nil {
+			fmt.Fprintf(&at, "%s %d %d\n", name, info.ModTime().UnixNano(), info.Size())
+		}
+	}
+	return at.String()
 }
 
 // watchRules takes a changed rules.yaml into use within seconds; a broken one is reported, and the
@@ -205,11 +223,7 @@ func (s *service) watchRules(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		info, err := os.Stat(s.conf.Rules)
-		if err != nil || info.ModTime().Equal(s.rulesAt) {
-			if err != nil && !errors.Is(err, os.ErrNotExist) {
-				s.log.Warn("rules", zap.Error(err))
-			}
+		if now := s.rulesWritten(); now == s.rulesAt || now == "" {
 			continue
 		}
 		if err := s.loadRules(); err != nil {

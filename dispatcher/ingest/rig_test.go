@@ -84,7 +84,7 @@ func newRig(t testing.TB, change ...func(*broker.Config)) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	book, err := rules.Load([]byte(testRules), map[string]rules.GuardFactory{"expiry": expiry.New, "quiet_hours": quiet.New, "signature": signature.New}, nil, nil)
+	book, err := rules.Load([]byte(testRules), map[string]rules.GuardFactory{"expiry": expiry.New, "quiet_hours": quiet.New, "signature": signature.New}, nil, rules.Env{})
 	if err == nil {
 		err = book.Check(map[string]string{"sms": "sms"})
 	}

@@ -66,7 +66,7 @@ type Cap struct {
 var _ rules.Diverter = (*Cap)(nil)
 
 // New opens the cap, a [*Cap]; it is a [rules.ReserverFactory].
-func New(decode func(into any) error, store rules.Store) (rules.Reserver, error) {
+func New(decode func(into any) error, env rules.Env) (rules.Reserver, error) {
 	var c Config
 	if err := decode(&c); err != nil {
 		return nil, err
@@ -75,7 +75,7 @@ func New(decode func(into any) error, store rules.Store) (rules.Reserver, error)
 	if err != nil {
 		return nil, err
 	}
-	r := &Cap{store: store, limits: l, cache: newCache()}
+	r := &Cap{store: env.Caps, limits: l, cache: newCache()}
 	switch kind, channel, named := strings.Cut(c.Over, ":"); {
 	case c.Over == "" || c.Over == "dead":
 		r.over = rules.Bury

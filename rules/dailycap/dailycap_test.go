@@ -64,7 +64,7 @@ func (m *memory) Swap(_ context.Context, key string, value []byte, revision uint
 
 func open(t testing.TB, section string, store rules.Store) *Cap {
 	t.Helper()
-	r, err := New(func(into any) error { return strictyaml.Decode([]byte(section), into) }, store)
+	r, err := New(func(into any) error { return strictyaml.Decode([]byte(section), into) }, rules.Env{Caps: store})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,7 +261,7 @@ func TestConfig(t *testing.T) {
 		"{reserve_for: {alert: 1, alert: 2}}":    "alert",
 		"{limit: 9, over: dead, window: [both]}": "string",
 	} {
-		_, err := New(func(into any) error { return strictyaml.Decode([]byte(section), into) }, newMemory())
+		_, err := New(func(into any) error { return strictyaml.Decode([]byte(section), into) }, rules.Env{Caps: newMemory()})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want an error with %q", section, err, want)
 		}

@@ -27,7 +27,7 @@ const defaultVerification = 10 * time.Minute
 type guard map[schemas.Category]time.Duration
 
 // New opens the guard; it is a [rules.GuardFactory].
-func New(decode func(into any) error) (rules.Guard, error) {
+func New(decode func(into any) error, _ rules.Env) (rules.Guard, error) {
 	var c Config
 	if err := decode(&c); err != nil {
 		return nil, err

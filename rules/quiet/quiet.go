@@ -46,7 +46,7 @@ type window struct {
 type guard map[schemas.Category][]window
 
 // New opens the guard; it is a [rules.GuardFactory].
-func New(decode func(into any) error) (rules.Guard, error) {
+func New(decode func(into any) error, _ rules.Env) (rules.Guard, error) {
 	var entries []Window
 	if err := decode(&entries); err != nil {
 		return nil, err

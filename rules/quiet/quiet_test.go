@@ -11,7 +11,7 @@ import (
 )
 
 func open(section string) (rules.Guard, error) {
-	return New(func(into any) error { return strictyaml.Decode([]byte(section), into) })
+	return New(func(into any) error { return strictyaml.Decode([]byte(section), into) }, rules.Env{})
 }
 
 func TestJudge(t *testing.T) {

@@ -42,7 +42,7 @@ type Config struct {
 type guard struct{ max int }
 
 // New opens the guard; it is a [rules.GuardFactory].
-func New(decode func(into any) error) (rules.Guard, error) {
+func New(decode func(into any) error, _ rules.Env) (rules.Guard, error) {
 	var c Config
 	if err := decode(&c); err != nil {
 		return nil, err

@@ -10,7 +10,7 @@ import (
 
 func open(t testing.TB, section string) rules.Guard {
 	t.Helper()
-	g, err := New(func(into any) error { return strictyaml.Decode([]byte(section), into) })
+	g, err := New(func(into any) error { return strictyaml.Decode([]byte(section), into) }, rules.Env{})
 	if err != nil {
 		t.Fatal(err)
 	}
