@@ -191,8 +191,13 @@ func (g *guard) allows(host string) bool {
 func (g *guard) Judge(in rules.Input) rules.Verdict {
 	var all []sighting
 	seen := make(map[string]bool) // what was said of the same URL in the same field
+	judged := 0
 	for _, p := range parts(&in.Delivery.Message) {
 		for _, l := range p.links {
+			if judged++; judged > maxLinks {
+				all = append(all, sighting{tooMany, p, l.span, l.url, Review})
+				break
+			}
 			all = append(all, g.judge(in, p, l, seen)...)
 		}
 	}
@@ -209,6 +214,11 @@ func (g *guard) Judge(in rules.Input) rules.Verdict {
 	}
 	return v
 }
+
+var tooMany = finding{Rule, "many", false, schemas.Text{
+	Zh: fmt.Sprintf("消息中的链接超过 %d 个，其余未检查；请减少链接", maxLinks),
+	En: fmt.Sprintf("the message has more than %d links, and the rest were not judged; use fewer", maxLinks),
+}}
 
 // sighting is a finding, where it is, and what it costs.
 type sighting struct {

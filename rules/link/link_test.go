@@ -238,6 +238,28 @@ func TestFieldsAndCategories(t *testing.T) {
 	}
 }
 
+// What nobody writes by hand costs no more than it should: all these are as long as a mail may be.
+func TestHostileTexts(t *testing.T) {
+	g := mustOpen(t, "{allow_hosts: [erp.example.com]}")
+	const size = 512_000
+	for _, unit := range []string{
+		"a.", "://", "a://", "http://a,", "(https://a.cn/", "a@a.cn ", "t.cn/", "https://a?ud=e30&", "https://a/%3A%2F%2Fb/", "&amp;http://a.cn?",
+		"<!--[if x]>", "<a href=t.cn/1>", "<a href='", "a href=a.cn/1 ", "张&", "xn--", "ud=eyJ9.eyJ9.eyJ9&", "[[", "?张三",
+	} {
+		s := strings.Repeat(unit, size/len(unit))
+		for _, m := range []schemas.Message{{Text: s}, {HTML: s}, {HTML: "<a " + s}, {Text: "https://a.cn/?" + s}} {
+			v := g.Judge(rules.Input{Kind: "email", Now: now, Delivery: &schemas.Delivery{Message: m}})
+			if len(v.Hits) > maxHits {
+				t.Errorf("%q: %d hits", unit, len(v.Hits))
+			}
+		}
+	}
+	v := g.Judge(rules.Input{Kind: "email", Now: now, Delivery: &schemas.Delivery{Message: schemas.Message{Text: strings.Repeat("https://erp.example.com/ ", 1001)}}})
+	if codes(v) != "review many" {
+		t.Errorf("1001 links: %s", codes(v))
+	}
+}
+
 func manyLinks(n int) string {
 	var b strings.Builder
 	for i := range n {

@@ -22,6 +22,9 @@ type part struct {
 	links []located
 }
 
+// maxLinks bounds the links of a message that are judged. Of more than that, the message says so.
+const maxLinks = 1000
+
 // located is a URL and where the text has it, in bytes. In HTML the text may write it otherwise (&amp;).
 type located struct {
 	span
@@ -71,8 +74,8 @@ func inHTML(s string, conditional bool) []located {
 	skip := false // within <script> or <style>
 	for {
 		kind := z.Next()
-		if kind == html.ErrorToken {
-			return out // the end of the text: nothing else can fail
+		if kind == html.ErrorToken || len(out) > maxLinks {
+			return out // the end of the text, nothing else can fail; or more than anybody looks at
 		}
 		// Raw is valid until the token is looked at, and the tokenizer lets nothing out.
 		raw := string(z.Raw())
@@ -82,7 +85,7 @@ func inHTML(s string, conditional bool) []located {
 		case html.StartTagToken, html.SelfClosingTagToken:
 			name, more := z.TagName()
 			skip = kind == html.StartTagToken && (string(name) == "script" || string(name) == "style")
-			for more {
+			for more && len(out) <= maxLinks {
 				var key, value []byte
 				key, value, more = z.TagAttr()
 				if slices.Contains(attributes, string(key)) {
