@@ -11,6 +11,7 @@ import (
 	"github.com/yizhan-dev/yizhan/rules"
 	"github.com/yizhan-dev/yizhan/rules/dailycap"
 	"github.com/yizhan-dev/yizhan/rules/expiry"
+	"github.com/yizhan-dev/yizhan/rules/link"
 	"github.com/yizhan-dev/yizhan/rules/quiet"
 	"github.com/yizhan-dev/yizhan/rules/signature"
 	"github.com/yizhan-dev/yizhan/schemas/strictyaml"
@@ -18,7 +19,7 @@ import (
 
 func load(source string) (*rules.Book, error) {
 	return rules.Load([]byte(source),
-		map[string]rules.GuardFactory{"signature": signature.New, "expiry": expiry.New, "quiet_hours": quiet.New},
+		map[string]rules.GuardFactory{"signature": signature.New, "expiry": expiry.New, "quiet_hours": quiet.New, "link": link.New},
 		map[string]rules.ReserverFactory{"daily_cap": dailycap.New}, rules.Env{})
 }
 
@@ -51,6 +52,12 @@ func TestSchemaAgrees(t *testing.T) {
 			"guards: {signature: , expiry: , quiet_hours: , daily_cap: }",
 			"guards: {signature: {max: }, daily_cap: {limit: , window: , over: , reserve_for: }}",
 			"guards: {quiet_hours: [{category: marketing, allow: '08:00-21:00', zone: Asia/Shanghai}, {category: alert, allow: '22:00-06:00'}, {category: marketing, allow: '22:00-24:00', zone: }]}",
+			"guards: {quiet_hours: {windows: [{category: marketing, allow: '08:00-21:00', days: workdays}, {category: alert, allow: '08:00-21:00', days: }]}}",
+			"guards: {quiet_hours: {calendar: , windows: }}",
+			"guards: {quiet_hours: {}}",
+			"guards: {link: }",
+			"guards: {link: {allow_hosts: , login: , max_life: , verify: }}",
+			"guards: {link: {allow_hosts: [erp.example.com, '*.acme.cn', 10.1.2.3], login: review, max_life: 24h, verify: {app_id: app_01}}}",
 			"guards: {daily_cap: {limit: 50, window: both, reserve_for: {verification: 5, alert: 2}, over: 'divert:mail'}}",
 			"guards: {daily_cap: {window: day, over: dead}}",
 			"guards: {daily_cap: {window: rolling, over: defer}}",
@@ -91,6 +98,21 @@ func TestSchemaAgrees(t *testing.T) {
 			"guards: {quiet_hours: [{category: marketing, allow: '24:00-21:00'}]}",
 			"guards: {quiet_hours: [{category: marketing, allow: '08:00-25:00'}]}",
 			"guards: {quiet_hours: [{category: marketing, allow: '08:00-21:00', deny: x}]}",
+			"guards: {quiet_hours: [{category: marketing, allow: '08:00-21:00', days: sundays}]}",
+			"guards: {quiet_hours: {windows: [{category: marketing, allow: '08:00-21:00'}], zone: UTC}}",
+			"guards: {quiet_hours: {windows: {category: marketing, allow: '08:00-21:00'}}}",
+			"guards: {quiet_hours: {calendar: 5}}",
+			"guards: {quiet_hours: daily}",
+			"guards: {link: [erp.example.com]}",
+			"guards: {link: {allow_hosts: erp.example.com}}",
+			"guards: {link: {allow_hosts: [5]}}",
+			"guards: {link: {allow_hosts: ['']}}",
+			"guards: {link: {login: warn}}",
+			"guards: {link: {login: true}}",
+			"guards: {link: {max_life: 5}}",
+			"guards: {link: {verify: {}}}",
+			"guards: {link: {verify: {app_id: ''}}}",
+			"guards: {link: {verify: {app_id: a, secret: b}}}",
 			"guards: {daily_cap: {limit: 0}}",
 			"guards: {daily_cap: {limit: 51}}",
 			"guards: {daily_cap: {limit: 7.5}}",
@@ -147,10 +169,14 @@ func TestMistakesAreFoundWhereTheyAre(t *testing.T) {
 		"routes:\n  - name: a\n    when: event.type\n    send: [x]":                              "expected bool",
 		"routes:\n  - name: a\n    when: now().Hour() > 8\n    send: [x]":                        "now",
 		"routes:\n  - name: a\n    when: any(event.to, .phone != '')\n    send: [x]":             "phone",
-		"guards:\n  colour: {x: 1}":                                                              "known are expiry, quiet_hours, signature, daily_cap",
+		"guards:\n  colour: {x: 1}":                                                              "known are expiry, link, quiet_hours, signature, daily_cap",
 		"guards:\n  daily_cap: {limit: 60}":                                                      "1..50",
 		"guards:\n  daily_cap:\n    lmit: 6":                                                     "[3:5]",
 		"guards:\n  quiet_hours: [{category: alert, allow: '08:00-21:00', zone: Asia/Shenzhen}]": "Asia/Shenzhen",
+		"guards:\n  quiet_hours:\n    calendar: cn.txt":                                          "no files can be read here",
+		"guards:\n  quiet_hours:\n    windows: []\n    calender: cn.txt":                         "[4:5]",
+		"guards:\n  link: {max_life: 121h}":                                                      "1m to 120h",
+		"guards:\n  link: {allow_hosts: ['https://a.cn']}":                                       "\"https://a.cn\" is no host",
 		"templates: {t: {sms: {text: '{{.a'}}}":                                                  "[1:29]",
 		"templates: {t: {sms: {text: '${a b}'}}}":                                                "${a b} is not ${name}",
 		"templates: {t: {sms: {text: '{{html .a}}'}}}":                                           "function \"html\" is not available",

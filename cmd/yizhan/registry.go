@@ -9,6 +9,7 @@ import (
 	"github.com/yizhan-dev/yizhan/rules"
 	"github.com/yizhan-dev/yizhan/rules/dailycap"
 	"github.com/yizhan-dev/yizhan/rules/expiry"
+	"github.com/yizhan-dev/yizhan/rules/link"
 	"github.com/yizhan-dev/yizhan/rules/quiet"
 	"github.com/yizhan-dev/yizhan/rules/signature"
 )
@@ -26,6 +27,7 @@ func channelKinds() map[string]channels.Factory {
 func guardFactories() map[string]rules.GuardFactory {
 	return map[string]rules.GuardFactory{
 		"expiry":      expiry.New,
+		"link":        link.New,
 		"quiet_hours": quiet.New,
 		"signature":   signature.New,
 	}
