@@ -3,6 +3,7 @@ package rules
 import (
 	"maps"
 	"slices"
+	"strings"
 )
 
 // Provider is what an SMS provider asks of a message, as far as its public pages say; what they do
@@ -57,3 +58,9 @@ func ProviderOf(name string) Provider {
 
 // Providers are the names that have a profile of their own, sorted.
 func Providers() []string { return slices.Sorted(maps.Keys(providers)) }
+
+// International says whether a phone number in the form of E.164 lies outside the mainland of China, where
+// other lengths hold. A number without + is taken for one of the mainland.
+func International(phone string) bool {
+	return strings.HasPrefix(phone, "+") && !strings.HasPrefix(phone, "+86")
+}
