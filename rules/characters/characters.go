@@ -29,12 +29,13 @@ type guard struct{ action string }
 // New opens the guard; it is a [rules.GuardFactory]. The section guards.characters is one word: block,
 // review (the default), or pass, which looks at nothing.
 func New(decode func(into any) error, _ rules.Env) (rules.Guard, error) {
-	action := rules.ActionReview
-	if err := decode(&action); err != nil {
+	var section *string
+	if err := decode(&section); err != nil {
 		return nil, err
 	}
-	if action == "" {
-		action = rules.ActionReview
+	action := rules.ActionReview
+	if section != nil {
+		action = *section
 	}
 	if !slices.Contains([]string{rules.ActionBlock, rules.ActionReview, "pass"}, action) {
 		return nil, fmt.Errorf("want block, review or pass, not %q", action)

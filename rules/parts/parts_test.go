@@ -132,7 +132,7 @@ func TestPrice(t *testing.T) {
 
 func TestConfig(t *testing.T) {
 	for section, want := range map[string]string{
-		"{max: 0}": "1..8", "{max: 9}": "1..8", "{price: 0}": "more than 0", "{price: -1}": "more than 0", "{price: 101}": "at most 100",
+		"{max: 0}": "1..8", "{max: 9}": "1..8", "{price: 0}": "more than 0", "{price: -1}": "more than 0", "{price: 101}": "at most 100", "{price: .nan}": "want a number",
 		"{price: 1, currency: 元}": "ISO 4217", "{price: much}": "want a number",
 	} {
 		_, err := New(func(into any) error { return strictyaml.Decode([]byte(section), into) }, rules.Env{})
