@@ -104,7 +104,6 @@ func TestSchemaAgrees(t *testing.T) {
 			"guards: {variables: {max: 501}}",
 			"guards: {variables: {profile: pigeon}}",
 			"guards: {characters: stop}",
-			"guards: {characters: ''}",
 			"guards: {characters: {action: block}}",
 			"guards: {unsubscribe: true}",
 			"guards: {expiry: {gossip: 5m}}",

@@ -4,6 +4,7 @@
 package unsubscribe
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -23,14 +24,11 @@ type guard struct{ action string }
 // New opens the guard; it is a [rules.GuardFactory]. The section guards.unsubscribe is one word: block,
 // review (the default), or pass, which looks at nothing.
 func New(decode func(into any) error, _ rules.Env) (rules.Guard, error) {
-	var section *string
-	if err := decode(&section); err != nil {
+	var action string
+	if err := decode(&action); err != nil {
 		return nil, err
 	}
-	action := rules.ActionReview
-	if section != nil {
-		action = *section
-	}
+	action = cmp.Or(action, rules.ActionReview)
 	if !slices.Contains([]string{rules.ActionBlock, rules.ActionReview, "pass"}, action) {
 		return nil, fmt.Errorf("want block, review or pass, not %q", action)
 	}
