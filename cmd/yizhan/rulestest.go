@@ -101,7 +101,7 @@ type deliveryTrial struct {
 	To      string           `json:"to"` // masked
 	Message *schemas.Message `json:"message,omitzero"`
 	Parts   *partsTrial      `json:"parts,omitzero"` // of an SMS
-	Action  string           `json:"action"` // send, hold, suppress, expire, dead
+	Action  string           `json:"action"`         // send, hold, suppress, expire, dead
 	Until   time.Time        `json:"until,omitzero"`
 	Guards  []guardTrial     `json:"guards"`
 	Problem *schemas.Text    `json:"problem,omitzero"`
@@ -359,7 +359,10 @@ func (d *deliveryTrial) print(u *ui, i, n int) {
 	guards := newTable()
 	for _, g := range d.Guards {
 		c, why := actionCell(g.Action), ""
-		if g.Action == "send" {
+		switch {
+		case g.Action == "send" && len(g.Hits) > 0:
+			c = cell{tr("提示", "review"), yellow} // it goes out; a person should look
+		case g.Action == "send":
 			c.text = tr("通过", "pass")
 		}
 		if !g.Until.IsZero() {
