@@ -89,8 +89,8 @@ func TestJudge(t *testing.T) {
 	}
 	v := open(t, "{max: 2}").Judge(rules.Input{Kind: "sms", Delivery: &schemas.Delivery{Message: schemas.Message{Text: strings.Repeat("站", 140)}}})
 	want := schemas.Text{
-		Zh: "短信连同签名共 140 个字，计 3 条，上限为 134 个字（2 条）；请至少删去 6 个字",
-		En: "the SMS has 140 characters with its signature, that is 3 parts; the limit is 134 characters (2 parts): cut at least 6",
+		Zh: "短信连同签名共 140 个字，计 3 条；上限为 134 个字（2 条），请至少删去 6 个字",
+		En: "the SMS has 140 characters with its signature, that is 3 parts; the limit is 134 characters (parts: 2), cut at least 6",
 	}
 	if len(v.Hits) != 1 || v.Hits[0].Advice != want {
 		t.Errorf("advice %+v", v.Hits)
