@@ -7,15 +7,14 @@ import (
 )
 
 // Provider is what an SMS provider asks of a message, as far as its public pages say; what they do
-// not say stands at the strictest value known.
+// not say stands at the strictest value known. That a text holds no 【】, and no [ ] at its ends, is asked by
+// all (help.aliyun.com/document_detail/463270.html).
 type Provider struct {
 	// SignatureMin and SignatureMax bound a signature without brackets, in code points.
 	SignatureMin, SignatureMax int
 	// VariableMax bounds one variable of a template, CodeMin and CodeMax a verification code, in code points.
 	VariableMax      int
 	CodeMin, CodeMax int
-	// Brackets says that a text may hold 【】, EdgeBrackets that it may begin or end with [ ].
-	Brackets, EdgeBrackets bool
 	// PromotionVariables says that a promotion's template may have variables.
 	PromotionVariables bool
 	// Unsubscribe is how a promotion must end; "" takes any of the usual wordings.
@@ -33,13 +32,12 @@ var strict = Provider{
 }
 
 var providers = map[string]Provider{
-	// No 【】 anywhere in a template, no [ ] at its start or end: help.aliyun.com/document_detail/463270.html. A
-	// promotion ends with 拒收请回复R: help.aliyun.com/zh/sms/user-guide/create-message-templates-1.
+	// A promotion ends with 拒收请回复R: help.aliyun.com/zh/sms/user-guide/create-message-templates-1.
 	"aliyun": with(func(p *Provider) { p.Unsubscribe = "拒收请回复R" }),
-	// Its pages on lengths and brackets were not read: strict.
+	// Its pages on lengths were not read: strict.
 	"tencent": strict,
-	// No variables in promotion: the template rules of support.huaweicloud.com; the rest was not read: strict.
-	"huawei": with(func(p *Provider) { p.PromotionVariables = false }),
+	// The same end, and no variables in promotion: the template rules of support.huaweicloud.com; the rest was not read: strict.
+	"huawei": with(func(p *Provider) { p.Unsubscribe, p.PromotionVariables = "拒收请回复R", false }),
 }
 
 func with(change func(*Provider)) Provider {

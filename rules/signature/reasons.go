@@ -60,8 +60,8 @@ var (
 		"签名为空；请填写已报备的签名",
 		"the signature is empty; write the registered one")
 	notAName = review(RuleLength,
-		"签名只能由汉字、英文字母和数字组成；这里含有标点、空格或说明文字，请改为已报备的签名",
-		"a signature consists of Chinese characters, Latin letters and digits; this holds punctuation, spaces or a sentence: write the registered one")
+		"签名由 2 至 12 个汉字、英文字母或数字组成；该括号内容不像签名，请改为已报备的签名",
+		"a signature has 2 to 12 Chinese characters, Latin letters or digits; what stands in these brackets is none: write the registered one")
 	badSign = block(RuleLength,
 		"签名只能由汉字、英文字母和数字组成，不含括号、空格和符号（括号由服务商添加）",
 		"a signature consists of Chinese characters, Latin letters and digits; no brackets (the provider adds them), spaces or symbols")

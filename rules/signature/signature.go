@@ -108,16 +108,13 @@ func (j *judgement) added(name string) {
 	}
 	groups, loose := find(j.text)
 	for _, s := range groups {
-		if s.lenticular && j.Brackets || !s.lenticular && j.EdgeBrackets {
-			continue
-		}
 		if string(visible(j.text[s.start+1:s.end-1])) == name {
 			j.hit(ownAgain, s.start, s.end)
 		} else {
 			j.hit(second, s.start, s.end)
 		}
 	}
-	if len(loose) > 0 && !j.Brackets {
+	if len(loose) > 0 {
 		j.hit(looseBracket, loose[0], loose[0]+1)
 	}
 }
@@ -210,9 +207,9 @@ func (j *judgement) judgeOwn(s group) {
 	switch {
 	case strings.TrimSpace(string(name)) == "":
 		j.hit(empty, s.start, s.end)
-	case (n < j.SignatureMin || n > j.SignatureMax) && !words:
+	case n > j.SignatureMax && s.lenticular && !words && !reference(name):
 		j.hit(badLength(n, j.SignatureMin, j.SignatureMax), start, end)
-	case words || bad >= 0:
+	case words || bad >= 0 || n < j.SignatureMin || n > j.SignatureMax: // 【急】, [SO-2026-000018]
 		j.hit(notAName, start, end)
 	default:
 		rest := slices.Concat(j.text[:s.start], j.text[s.end:])
@@ -232,7 +229,7 @@ func (j *judgement) beside(s group, groups []group, own int, name []rune) reason
 		return second
 	case nested(j.text[s.start+1 : s.end-1]):
 		return doubled
-	case sentence(inside), reference(inside), len(inside) > maxEdge:
+	case sentence(inside), reference(inside), len(inside) > maxEdge, slices.Contains(pictures, string(inside)):
 		return notSecond
 	case akin(inside, name):
 		return sameSender
@@ -242,7 +239,7 @@ func (j *judgement) beside(s group, groups []group, own int, name []rune) reason
 		return sameSender // 【云栈】…[YZ]: two letters name no company of their own
 	case len(inside) > 1 && j.outside(groups, inside):
 		return notSecond
-	case !s.lenticular && own >= 0 && groups[own].lenticular && s.head != groups[own].head:
+	case !s.lenticular && own >= 0 && s.head != groups[own].head:
 		return farBrackets
 	}
 	return second
