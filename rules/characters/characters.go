@@ -89,7 +89,7 @@ func find(text string) (out []span) {
 	i := 0
 	for _, r := range text {
 		c := classOf(r)
-		if n := len(out); n > 0 && out[n-1].end == i && out[n-1].class.joins(c, r) {
+		if n := len(out); n > 0 && out[n-1].end == i && out[n-1].class.joins(c) {
 			out[n-1].end++
 		} else if c != nil {
 			if n == maxHits {
@@ -122,8 +122,8 @@ func (c *class) advise(text string) schemas.Text {
 
 // joins says whether a character of class next goes on with a run of c: an emoji may consist of several,
 // joined by such as cannot be seen.
-func (c *class) joins(next *class, r rune) bool {
-	return next == c && c != nil || c == emoji && (next == unseen || r == '\u20e3')
+func (c *class) joins(next *class) bool {
+	return next == c || c == emoji && next == unseen
 }
 
 func compatible(r rune) string { return norm.NFKC.String(string(r)) }
@@ -210,9 +210,11 @@ func classOf(r rune) *class {
 		return brackets
 	case r == 0xfffd, unicode.Is(unicode.Co, r), unicode.Is(unicode.Cs, r):
 		return broken
+	case r == '\ufe0f', r == '\u20e3': // make an emoji of the character before them
+		return emoji
 	case unicode.In(r, unicode.Cf, unicode.Cc, unicode.Variation_Selector):
 		return unseen
-	case 0x1f000 <= r && r <= 0x1faff && !(0x1f100 <= r && r <= 0x1f1e5), r == 0x20e3:
+	case 0x1f000 <= r && r <= 0x1faff && !(0x1f100 <= r && r <= 0x1f1e5):
 		return emoji
 	case strings.ContainsRune("¹²³", r), 0x2070 <= r && r <= 0x209f:
 		return raised

@@ -47,8 +47,8 @@ func TestJudge(t *testing.T) {
 		{"合同〗", "〗", "《》", 2},
 		{"您的訂單已發貨", "訂單", "“订单”", 2},
 		{"庫存預警", "庫", "“库”", 0},
-		{"完成👨‍👩‍👧了", "👨‍👩‍👧", "表情", 2},
-		{"完成1️⃣", "\ufe0f\u20e3", "看不见", 3},
+		{"完成👨\u200d👩\u200d👧了", "👨\u200d👩\u200d👧", "表情", 2},
+		{"完成1\ufe0f\u20e3", "\ufe0f\u20e3", "表情", 3},
 		{"订\u200b单", "\u200b", "看不见", 1},
 		{"订\x07单", "\x07", "看不见", 1},
 		{"订\ufffd单", "\ufffd", "乱码", 1},
@@ -66,9 +66,6 @@ func TestJudge(t *testing.T) {
 			continue
 		}
 		h := v.Hits[0]
-		if c.matched == "\ufe0f\u20e3" {
-			c.matched = h.Text // an emoji of parts: told, whatever the split
-		}
 		if h.Rule != Rule || h.Action != "review" || h.Text != c.matched || h.Start != c.start || h.End != c.start+utf8.RuneCountInString(h.Text) ||
 			c.text[h.StartByte:h.EndByte] != h.Text || !strings.Contains(h.Advice.Zh, c.zh) || h.Advice.En == "" || strings.Contains(h.Advice.En, "%") {
 			t.Errorf("%q: hit %+v, want %q at %d with %q", c.text, h, c.matched, c.start, c.zh)
@@ -130,7 +127,7 @@ func TestSimplified(t *testing.T) {
 }
 
 func FuzzSpansAreInsideTheText(f *testing.F) {
-	for _, s := range []string{"★", "👨‍👩‍👧", "訂單", "\u200b", "\xff"} {
+	for _, s := range []string{"★", "👨\u200d👩\u200d👧", "訂單", "\u200b", "\xff"} {
 		f.Add(s)
 	}
 	g := open(f, "")
