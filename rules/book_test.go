@@ -26,7 +26,7 @@ templates:
 	if got, want := book.Channels(), []string{"fax", "mail", "mial", "ops", "pigeon", "smz"}; !slices.Equal(got, want) {
 		t.Errorf("Channels = %v, want %v", got, want)
 	}
-	if book.DivertTo() != "pigeon" || len(book.Guards()) != 4 || len(book.Reservers()) != 1 {
+	if book.DivertTo() != "pigeon" || len(book.Guards()) != 8 || len(book.Reservers()) != 1 {
 		t.Errorf("divert %q, %d guards, %d reservers", book.DivertTo(), len(book.Guards()), len(book.Reservers()))
 	}
 	err = book.Check(kinds)
@@ -140,5 +140,25 @@ func TestSMSTextsAreWhatTheProviderHolds(t *testing.T) {
 	}
 	if got := book.SMSTexts(); len(got) != 1 || got["SMS_1"] != "您的${x}为${y}" {
 		t.Errorf("texts %q", got)
+	}
+}
+
+// TestKindsTravelWithTheMessage: what rules.yaml says of a variable is there when the message is judged.
+func TestKindsTravelWithTheMessage(t *testing.T) {
+	book, err := load("templates: {t: {sms: {code: SMS_1, params: [who, {sum: money}], text: '${who} ${sum}'}, mail: {subject: s, params: [{sum: money}], text: '${sum}'}}}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &schemas.Event{Data: schemas.Data{Template: "t", Params: map[string]any{"who": "王芳", "sum": "一百"}}}
+	m, err := book.Render(e, schemas.Recipient{}, "sms", "sms")
+	if err != nil || m.Text != "王芳 一百" || len(m.Params) != 2 || len(m.ParamKinds) != 1 || m.ParamKinds["sum"] != schemas.ParamMoney {
+		t.Errorf("%+v, %v", m, err)
+	}
+	v := rules.Judge(book.Guards(), rules.Input{Kind: "sms", Signature: "晨光物流", Delivery: &schemas.Delivery{Message: m}})
+	if v.Action != rules.Suppress || v.Rule != "variables" || v.Hits[0].Field != "params/sum" {
+		t.Errorf("an amount that is none: %+v", v)
+	}
+	if m, err = book.Render(e, schemas.Recipient{}, "mail", "email"); err != nil || m.ParamKinds != nil {
+		t.Errorf("a mail: %+v, %v", m, err)
 	}
 }

@@ -158,6 +158,7 @@ func (b *Book) fromTemplate(e *schemas.Event, to schemas.Recipient, channel, kin
 	}
 	m.Code = t.code
 	if kind == kindSMS && len(t.params) > 0 {
+		m.ParamKinds = maps.Clone(t.kinds)
 		m.Params = make(map[string]string, len(t.params))
 		for _, p := range t.params {
 			value, ok := smsValue(data[p])

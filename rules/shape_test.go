@@ -9,17 +9,24 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/yizhan-dev/yizhan/rules"
+	"github.com/yizhan-dev/yizhan/rules/characters"
 	"github.com/yizhan-dev/yizhan/rules/dailycap"
 	"github.com/yizhan-dev/yizhan/rules/expiry"
 	"github.com/yizhan-dev/yizhan/rules/link"
+	"github.com/yizhan-dev/yizhan/rules/parts"
 	"github.com/yizhan-dev/yizhan/rules/quiet"
 	"github.com/yizhan-dev/yizhan/rules/signature"
+	"github.com/yizhan-dev/yizhan/rules/unsubscribe"
+	"github.com/yizhan-dev/yizhan/rules/variables"
 	"github.com/yizhan-dev/yizhan/schemas/strictyaml"
 )
 
 func load(source string) (*rules.Book, error) {
 	return rules.Load([]byte(source),
-		map[string]rules.GuardFactory{"signature": signature.New, "expiry": expiry.New, "quiet_hours": quiet.New, "link": link.New},
+		map[string]rules.GuardFactory{
+			"signature": signature.New, "expiry": expiry.New, "quiet_hours": quiet.New, "link": link.New, "parts": parts.New,
+			"variables": variables.New, "characters": characters.New, "unsubscribe": unsubscribe.New,
+		},
 		map[string]rules.ReserverFactory{"daily_cap": dailycap.New}, rules.Env{})
 }
 
@@ -49,7 +56,10 @@ func TestSchemaAgrees(t *testing.T) {
 			"routes:\n  - {name: a, send: [sms, mail], fallback: [mail]}\n  - {name: b, when: 'event.type == \"x.y\"', send: [mail]}",
 			"routes:\n  - {name: a, when: , send: [sms], fallback: }",
 			"guards: {signature: {max: 2}, expiry: {verification: 5m, alert: 1h30m}, daily_cap: {limit: 1}}",
-			"guards: {signature: , expiry: , quiet_hours: , daily_cap: }",
+			"guards: {signature: , expiry: , quiet_hours: , daily_cap: , parts: , variables: , characters: , unsubscribe: }",
+			"guards: {signature: {profile: huawei}, parts: {max: 2, price: 0.045, currency: CNY}, variables: {max: 50, profile: aliyun}, characters: block, unsubscribe: pass}",
+			"guards: {signature: {profile: }, parts: {max: , price: , currency: }, variables: {max: , profile: }}",
+			"guards: {parts: {price: 1}}",
 			"guards: {signature: {max: }, daily_cap: {limit: , window: , over: , reserve_for: }}",
 			"guards: {quiet_hours: [{category: marketing, allow: '08:00-21:00', zone: Asia/Shanghai}, {category: alert, allow: '22:00-06:00'}, {category: marketing, allow: '22:00-24:00', zone: }]}",
 			"guards: {quiet_hours: {windows: [{category: marketing, allow: '08:00-21:00', days: workdays}, {category: alert, allow: '08:00-21:00', days: }]}}",
@@ -63,6 +73,8 @@ func TestSchemaAgrees(t *testing.T) {
 			"guards: {daily_cap: {window: rolling, over: defer}}",
 			"templates: {t: {sms: {code: SMS_1, params: [a], text: 'x ${a}'}, mail: {subject: s, html: <p>h</p>}}}",
 			"templates: {t: {sms: {code: , params: , text: x, subject: , html: }}}",
+			"templates: {t: {sms: {text: x, params: [a, {b: money}, {'7': code}]}}}",
+			"templates:\n  t:\n    sms:\n      text: x\n      params:\n        - a\n        - b: time\n",
 		},
 		false: {
 			"rutes: []",
@@ -87,6 +99,20 @@ func TestSchemaAgrees(t *testing.T) {
 			"guards: {signature: {max: 13}}",
 			"guards: {signature: {max: twelve}}",
 			"guards: {signature: {min: 2}}",
+			"guards: {signature: {profile: pigeon}}",
+			"guards: {parts: 2}",
+			"guards: {parts: {max: 0}}",
+			"guards: {parts: {max: 9}}",
+			"guards: {parts: {price: 0}}",
+			"guards: {parts: {price: 101}}",
+			"guards: {parts: {price: cheap}}",
+			"guards: {parts: {price: 1, currency: yuan}}",
+			"guards: {variables: {max: 0}}",
+			"guards: {variables: {max: 501}}",
+			"guards: {variables: {profile: pigeon}}",
+			"guards: {characters: stop}",
+			"guards: {characters: {action: block}}",
+			"guards: {unsubscribe: true}",
 			"guards: {expiry: {gossip: 5m}}",
 			"guards: {expiry: {alert: 5}}",
 			"guards: {expiry: {alert: soon}}",
@@ -137,6 +163,13 @@ func TestSchemaAgrees(t *testing.T) {
 			"templates: {t: {sms: {text: x, params: [a, a]}}}",
 			"templates: {t: {sms: {text: x, params: a}}}",
 			"templates: {t: {sms: {text: x, params: [5]}}}",
+			"templates: {t: {sms: {text: x, params: [{a: cash}]}}}",
+			"templates: {t: {sms: {text: x, params: [{a: }]}}}",
+			"templates: {t: {sms: {text: x, params: [{a: 5}]}}}",
+			"templates: {t: {sms: {text: x, params: [{to: name}]}}}",
+			"templates: {t: {sms: {text: x, params: [{}]}}}",
+			"templates: {t: {sms: {text: x, params: [{a: code, b: code}]}}}",
+			"templates: {t: {sms: {text: x, params: [[a]]}}}",
 			"templates: {'': {sms: {text: x}}}",
 		},
 	} {
@@ -169,7 +202,6 @@ func TestMistakesAreFoundWhereTheyAre(t *testing.T) {
 		"routes:\n  - name: a\n    when: event.type\n    send: [x]":                              "expected bool",
 		"routes:\n  - name: a\n    when: now().Hour() > 8\n    send: [x]":                        "now",
 		"routes:\n  - name: a\n    when: any(event.to, .phone != '')\n    send: [x]":             "phone",
-		"guards:\n  colour: {x: 1}":                                                              "known are expiry, link, quiet_hours, signature, daily_cap",
 		"guards:\n  daily_cap: {limit: 60}":                                                      "1..50",
 		"guards:\n  daily_cap:\n    lmit: 6":                                                     "[3:5]",
 		"guards:\n  quiet_hours: [{category: alert, allow: '08:00-21:00', zone: Asia/Shenzhen}]": "Asia/Shenzhen",
@@ -177,6 +209,12 @@ func TestMistakesAreFoundWhereTheyAre(t *testing.T) {
 		"guards:\n  quiet_hours:\n    windows: []\n    calender: cn.txt":                         "[4:5]",
 		"guards:\n  link: {max_life: 121h}":                                                      "1m to 120h",
 		"guards:\n  link: {allow_hosts: ['https://a.cn']}":                                       "\"https://a.cn\" is no host",
+		"guards:\n  colour: {x: 1}":                                                              "known are characters, expiry, link, parts, quiet_hours, signature, unsubscribe, variables, daily_cap",
+		"guards:\n  daily_cap: {limit: 60}":                                                      "1..50",
+		"guards:\n  daily_cap:\n    lmit: 6":                                                     "[3:5]",
+		"guards:\n  quiet_hours: [{category: alert, allow: '08:00-21:00', zone: Asia/Shenzhen}]": "Asia/Shenzhen",
+		"templates:\n  t:\n    sms:\n      text: x\n      params:\n        - a: cash":            "[6:14] a: want a kind",
+		"templates: {t: {sms: {text: x, params: [a, {a: code}]}}}":                               "[1:45]",
 		"templates: {t: {sms: {text: '{{.a'}}}":                                                  "[1:29]",
 		"templates: {t: {sms: {text: '${a b}'}}}":                                                "${a b} is not ${name}",
 		"templates: {t: {sms: {text: '{{html .a}}'}}}":                                           "function \"html\" is not available",

@@ -13,6 +13,7 @@ import (
 	"text/template/parse"
 	"time"
 
+	"github.com/yizhan-dev/yizhan/schemas"
 	"github.com/yizhan-dev/yizhan/schemas/strictyaml"
 )
 
@@ -47,11 +48,11 @@ func (s templateSet) find(channel, kind string) *compiled {
 }
 
 type templateSource struct {
-	Code    str   `yaml:"code"`
-	Params  []str `yaml:"params"`
-	Text    str   `yaml:"text"`
-	Subject str   `yaml:"subject"`
-	HTML    str   `yaml:"html"`
+	Code    str     `yaml:"code"`
+	Params  []Param `yaml:"params"`
+	Text    str     `yaml:"text"`
+	Subject str     `yaml:"subject"`
+	HTML    str     `yaml:"html"`
 }
 
 // executor is what text and HTML templates have in common.
@@ -65,6 +66,7 @@ type compiled struct {
 	code                string
 	source              string   // the text as the file writes it
 	params              []string // the provider's variables, all required
+	kinds               map[string]schemas.ParamKind
 	needs               []string // every parameter without which rendering fails for sure, sorted
 	text, subject, html executor // nil: absent
 }
@@ -100,16 +102,23 @@ func compileTemplate(section strictyaml.Section) (*compiled, error) {
 	if err := section.Decode(&src); err != nil {
 		return nil, err
 	}
-	t := &compiled{spot: where(section), code: src.Code.s, source: src.Text.s, params: values(src.Params)}
+	t := &compiled{spot: where(section), code: src.Code.s, source: src.Text.s}
 	if src.Text.s == "" && src.HTML.s == "" {
 		return nil, t.errorf("needs text or html")
 	}
-	for i, p := range src.Params {
+	for _, p := range src.Params {
 		switch {
-		case p.s == "" || slices.Contains(reserved, p.s):
-			return nil, p.errorf("%q cannot be the name of a parameter", p.s)
-		case slices.Contains(t.params[:i], p.s):
-			return nil, p.errorf("parameter %q is listed twice", p.s)
+		case p.Name == "" || slices.Contains(reserved, p.Name):
+			return nil, p.errorf("%q cannot be the name of a parameter", p.Name)
+		case slices.Contains(t.params, p.Name):
+			return nil, p.errorf("parameter %q is listed twice", p.Name)
+		}
+		t.params = append(t.params, p.Name)
+		if p.Kind != "" {
+			if t.kinds == nil {
+				t.kinds = make(map[string]schemas.ParamKind)
+			}
+			t.kinds[p.Name] = p.Kind
 		}
 	}
 	var all names

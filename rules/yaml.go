@@ -3,10 +3,12 @@ package rules
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 
+	"github.com/yizhan-dev/yizhan/schemas"
 	"github.com/yizhan-dev/yizhan/schemas/strictyaml"
 )
 
@@ -62,4 +64,49 @@ func values(in []str) []string {
 		out = append(out, s.s)
 	}
 	return out
+}
+
+// Param is an entry of a template's params: a name, or {name: kind}.
+type Param struct {
+	spot
+	Name string
+	Kind schemas.ParamKind // "" when the file does not say
+}
+
+// UnmarshalYAML implements yaml.NodeUnmarshaler.
+func (p *Param) UnmarshalYAML(n ast.Node) error {
+	var entry *ast.MappingValueNode
+	switch v := n.(type) {
+	case *ast.MappingValueNode:
+		entry = v
+	case *ast.MappingNode:
+		if len(v.Values) == 1 {
+			entry = v.Values[0]
+		}
+	case *ast.StringNode, *ast.LiteralNode:
+		var s str
+		err := s.UnmarshalYAML(n)
+		p.spot, p.Name = s.spot, s.s
+		return err
+	}
+	if entry == nil {
+		return &yaml.SyntaxError{Message: "want a parameter's name, or {name: kind}; put numbers in quotes", Token: n.GetToken()}
+	}
+	p.node, p.Name = entry.Key, entry.Key.GetToken().Value
+	kind, ok := entry.Value.(*ast.StringNode)
+	if ok {
+		p.Kind = schemas.ParamKind(kind.Value)
+	}
+	if !slices.Contains(schemas.ParamKinds, p.Kind) {
+		return &yaml.SyntaxError{Message: fmt.Sprintf("%s: want a kind, one of %v", p.Name, schemas.ParamKinds), Token: entry.Value.GetToken()}
+	}
+	return nil
+}
+
+// String is the entry as it is written.
+func (p Param) String() string {
+	if p.Kind == "" {
+		return p.Name
+	}
+	return p.Name + ": " + string(p.Kind)
 }

@@ -70,6 +70,11 @@ func (d *Delivery) check(c *checker, base string) {
 		c.fail(hasControl(), "subject")
 	}
 	c.test("code", line(m.Code, maxName))
+	for name, kind := range m.ParamKinds {
+		if kind != "" && !slices.Contains(ParamKinds, kind) {
+			c.fail(notOneOf(ParamKinds), "param_kinds", name)
+		}
+	}
 	c.test("signature", line(m.Signature, 64))
 	if strings.IndexByte(m.Text, 0) >= 0 {
 		c.fail(nulForm, "text")

@@ -85,11 +85,33 @@ type Message struct {
 	Text     string `json:"text,omitzero"`     // email, and the full SMS text without signature
 	HTML     string `json:"html,omitzero"`     // email
 	// Code and Params are the SMS provider's template code and its variables.
-	Code      string            `json:"code,omitzero"`
-	Params    map[string]string `json:"params,omitzero"`
-	Signature string            `json:"signature,omitzero"` // SMS signature without brackets
-	Payload   Raw               `json:"payload,omitzero"`   // webhook: the JSON body's data member
+	Code   string            `json:"code,omitzero"`
+	Params map[string]string `json:"params,omitzero"`
+	// ParamKinds says of some variables what the provider's template allows in them.
+	ParamKinds map[string]ParamKind `json:"param_kinds,omitzero"`
+	Signature  string               `json:"signature,omitzero"` // SMS signature without brackets
+	Payload    Raw                  `json:"payload,omitzero"`   // webhook: the JSON body's data member
 }
+
+// ParamKind is what a variable of an SMS template may hold, as it was chosen when the template was filed
+// with the provider (help.aliyun.com/document_detail/2806243.html).
+type ParamKind string
+
+// The kinds of variables.
+const (
+	ParamCode   ParamKind = "code"   // a verification code
+	ParamNumber ParamKind = "number" // a quantity, an order's number
+	ParamMoney  ParamKind = "money"
+	ParamTime   ParamKind = "time" // a date, a time, or both
+	ParamName   ParamKind = "name" // of a person, company or thing
+	ParamPhone  ParamKind = "phone"
+	ParamURL    ParamKind = "url"
+	ParamText   ParamKind = "text"
+	ParamOther  ParamKind = "other"
+)
+
+// ParamKinds lists every kind of variable.
+var ParamKinds = []ParamKind{ParamCode, ParamNumber, ParamMoney, ParamTime, ParamName, ParamPhone, ParamURL, ParamText, ParamOther}
 
 // DeadLetter is a delivery (or an event that could not be planned) with the whole of why: enough
 // to explain, repair and send it again. Numbers and addresses stand in it in clear, because a

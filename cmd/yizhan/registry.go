@@ -7,11 +7,15 @@ import (
 	"github.com/yizhan-dev/yizhan/channels/sms/aliyun"
 	"github.com/yizhan-dev/yizhan/channels/webhook"
 	"github.com/yizhan-dev/yizhan/rules"
+	"github.com/yizhan-dev/yizhan/rules/characters"
 	"github.com/yizhan-dev/yizhan/rules/dailycap"
 	"github.com/yizhan-dev/yizhan/rules/expiry"
 	"github.com/yizhan-dev/yizhan/rules/link"
+	"github.com/yizhan-dev/yizhan/rules/parts"
 	"github.com/yizhan-dev/yizhan/rules/quiet"
 	"github.com/yizhan-dev/yizhan/rules/signature"
+	"github.com/yizhan-dev/yizhan/rules/unsubscribe"
+	"github.com/yizhan-dev/yizhan/rules/variables"
 )
 
 // What this binary can do. A new channel or rule is its folder and one line here.
@@ -26,10 +30,14 @@ func channelKinds() map[string]channels.Factory {
 
 func guardFactories() map[string]rules.GuardFactory {
 	return map[string]rules.GuardFactory{
+		"characters":  characters.New,
 		"expiry":      expiry.New,
 		"link":        link.New,
+		"parts":       parts.New,
 		"quiet_hours": quiet.New,
 		"signature":   signature.New,
+		"unsubscribe": unsubscribe.New,
+		"variables":   variables.New,
 	}
 }
 

@@ -69,6 +69,7 @@ func configFlag(cmd *cobra.Command) *string {
 // channelSection is what the rules need to know of a channel in yizhan.yaml.
 type channelSection struct {
 	Kind      string `yaml:"kind"`
+	Provider  string `yaml:"provider"`
 	Signature string `yaml:"signature"`
 }
 
@@ -91,8 +92,8 @@ type rulesSource struct {
 	} `yaml:"routes"`
 	Guards    map[string]strictyaml.Section `yaml:"guards"`
 	Templates map[string]map[string]struct {
-		Code   string   `yaml:"code"`
-		Params []string `yaml:"params"`
+		Code   string        `yaml:"code"`
+		Params []rules.Param `yaml:"params"`
 	} `yaml:"templates"`
 }
 
@@ -198,11 +199,20 @@ func (r *rulesFile) overview() any {
 	for _, name := range slices.Sorted(maps.Keys(r.source.Templates)) {
 		for _, key := range slices.Sorted(maps.Keys(r.source.Templates[name])) {
 			t := r.source.Templates[name][key]
-			out.Templates = append(out.Templates, template{name, key, t.Code, t.Params})
+			out.Templates = append(out.Templates, template{name, key, t.Code, paramNames(t.Params)})
 		}
 	}
 	for _, name := range guardNames() {
 		out.Guards = append(out.Guards, guard{name, r.source.Guards[name].Present(), r.guardSettings(name)})
+	}
+	return out
+}
+
+// paramNames are a template's parameters as the file writes them, with the kind of each that has one.
+func paramNames(params []rules.Param) []string {
+	var out []string
+	for _, p := range params {
+		out = append(out, p.String())
 	}
 	return out
 }
@@ -243,7 +253,7 @@ func (r *rulesFile) print(u *ui) {
 	for _, name := range slices.Sorted(maps.Keys(r.source.Templates)) {
 		for _, key := range slices.Sorted(maps.Keys(r.source.Templates[name])) {
 			src := r.source.Templates[name][key]
-			t.add(name, key, src.Code, strings.Join(src.Params, ", "))
+			t.add(name, key, src.Code, strings.Join(paramNames(src.Params), ", "))
 		}
 	}
 	if len(t.rows) > 0 {

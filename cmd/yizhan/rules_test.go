@@ -47,6 +47,7 @@ func TestRulesTest(t *testing.T) {
 		{"event", "2026-11-23T10:00:00+08:00", exitOK},
 		{"event", "2026-11-23 22:30", exitOK},
 		{"stopped", "2026-11-23T10:00:00+08:00", exitProblem},
+		{"refund", "2026-11-23T10:00:00+08:00", exitProblem},
 		{"unrouted", "2026-11-23T10:00:00+08:00", exitProblem},
 		{"wrong", "", exitProblem},
 	} {
@@ -79,5 +80,8 @@ func TestRulesTestInJSON(t *testing.T) {
 	d := got.Deliveries[0]
 	if d.Action != "hold" || !d.Until.After(got.At) || d.Message.Text != "华星贸易，您的账单将于2026-11-30到期。" || d.Message.Signature != "华星科技" || d.To != "138****8000" {
 		t.Errorf("%+v", d)
+	}
+	if p := d.Parts; p == nil || p.Parts.Parts != 1 || p.Characters != 30 || p.Price != "0.045" || p.Currency != "CNY" || got.Deliveries[1].Parts != nil {
+		t.Errorf("parts %+v and of the mail %+v", p, got.Deliveries[1].Parts)
 	}
 }

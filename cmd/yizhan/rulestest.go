@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/yizhan-dev/yizhan/rules"
+	"github.com/yizhan-dev/yizhan/rules/parts"
 	"github.com/yizhan-dev/yizhan/schemas"
 )
 
@@ -99,10 +100,18 @@ type deliveryTrial struct {
 	Kind    string           `json:"kind"`
 	To      string           `json:"to"` // masked
 	Message *schemas.Message `json:"message,omitzero"`
-	Action  string           `json:"action"` // send, hold, suppress, expire, dead
+	Parts   *partsTrial      `json:"parts,omitzero"` // of an SMS
+	Action  string           `json:"action"`         // send, hold, suppress, expire, dead
 	Until   time.Time        `json:"until,omitzero"`
 	Guards  []guardTrial     `json:"guards"`
 	Problem *schemas.Text    `json:"problem,omitzero"`
+}
+
+// partsTrial is what an SMS comes to.
+type partsTrial struct {
+	parts.Parts
+	Price    string `json:"price,omitzero"` // of all parts, where rules.yaml gives one
+	Currency string `json:"currency,omitzero"`
 }
 
 type guardTrial struct {
@@ -222,7 +231,7 @@ func (r *rulesFile) tryDelivery(e *schemas.Event, to schemas.Recipient, channel,
 		m.Signature = cmp.Or(m.Signature, r.channels[channel].Signature)
 	}
 	d.Message = &m
-	in := rules.Input{Kind: kind, Signature: m.Signature, Now: now, Delivery: &schemas.Delivery{
+	in := rules.Input{Kind: kind, Provider: r.channels[channel].Provider, Signature: m.Signature, Now: now, Delivery: &schemas.Delivery{
 		ID:    schemas.DeliveryID(e.Tenant, e.Source, e.ID, to.Phone+to.Email+to.Webhook, channel),
 		Event: schemas.EventRef{Source: e.Source, ID: e.ID, Type: e.Type, Time: e.Time}, Tenant: e.Tenant, Channel: channel,
 		Category: e.Data.Category, Priority: e.Data.Priority, To: to, Message: m, Route: route,
@@ -230,6 +239,10 @@ func (r *rulesFile) tryDelivery(e *schemas.Event, to schemas.Recipient, channel,
 	}}
 	names := slices.Sorted(maps.Keys(guardFactories()))
 	for i, g := range r.book.Guards() {
+		if p, ok := g.(*parts.Guard); ok && kind == "sms" {
+			d.Parts = &partsTrial{Parts: p.Of(in)}
+			d.Parts.Price, d.Parts.Currency, _ = p.Price(d.Parts.Parts.Parts)
+		}
 		v := g.Judge(in)
 		d.Guards = append(d.Guards, guardTrial{names[i], actionNames[v.Action], v.Rule, v.Until, v.Hits})
 	}
@@ -329,6 +342,13 @@ func (d *deliveryTrial) print(u *ui, i, n int) {
 			text.add(label, line)
 		}
 	}
+	if p := d.Parts; p != nil {
+		length := fmt.Sprintf(tr("%d 条（%d 字，含签名）", "%d (%d characters, signature included)"), p.Parts.Parts, p.Characters)
+		if p.Price != "" {
+			length += fmt.Sprintf(tr("，%s %s", ", %s %s"), p.Price, p.Currency)
+		}
+		text.add(tr("计费", "Parts"), length)
+	}
 	if m.HTML != "" {
 		text.add("HTML", fmt.Sprintf(tr("%d 字节", "%d bytes"), len(m.HTML)))
 	}
@@ -339,7 +359,10 @@ func (d *deliveryTrial) print(u *ui, i, n int) {
 	guards := newTable()
 	for _, g := range d.Guards {
 		c, why := actionCell(g.Action), ""
-		if g.Action == "send" {
+		switch {
+		case g.Action == "send" && len(g.Hits) > 0:
+			c = cell{tr("提示", "review"), yellow} // it goes out; a person should look
+		case g.Action == "send":
 			c.text = tr("通过", "pass")
 		}
 		if !g.Until.IsZero() {

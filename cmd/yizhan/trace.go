@@ -326,8 +326,11 @@ func hitLine(h schemas.Hit) string {
 	if h.Text != "" {
 		s += tr("：“"+h.Text+"”", ": "+strconv.Quote(h.Text))
 	}
-	if h.Field != "" {
+	switch {
+	case h.Field != "" && h.End > h.Start:
 		s += fmt.Sprintf(tr("（%s 第 %d–%d 字）", " (%s, characters %d–%d)"), h.Field, h.Start+1, h.End)
+	case h.Field != "":
+		s += fmt.Sprintf(tr("（%s）", " (%s)"), h.Field)
 	}
 	return s
 }

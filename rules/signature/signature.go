@@ -1,13 +1,16 @@
 // Package signature judges rules 9 and 10 of the carriers: an SMS bears exactly one signature, and
 // the signature has at most 12 characters.
 //
-// The provider puts the signature in front of the text as 【…】, so the text itself must hold no
+// Where the provider puts the signature in front of the text as 【…】, the text itself must hold no
 // bracketed name that a carrier would read as another (help.aliyun.com/document_detail/463270.html:
-// no 【】 anywhere in a template, no [ ] at its start or end).
+// no 【】 anywhere in a template, no [ ] at its start or end). Where none is known, the text is judged as
+// a whole SMS that brings its own: what looks like another company's name blocks, what a person has
+// to decide is a hit for review.
 package signature
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -22,24 +25,18 @@ const (
 	RuleLength = "10"
 )
 
-// minLength and maxLength bound a signature, in code points: 2-12 Chinese characters, Latin letters
-// and digits, no symbols and no spaces (alibabacloud.com/help/tc/sms/user-guide/sms-signature).
-const (
-	minLength = 2
-	maxLength = 12
-)
-
-// maxEdge is how long a bracketed group at the edge of a text may be, in code points without the
-// brackets, and still be read as a signature.
-const maxEdge = 20
-
 // Config is the section guards.signature.
 type Config struct {
-	// Max is the longest signature allowed, in code points, 2..12; default 12. Providers may be stricter.
+	// Max is the longest signature allowed, in code points, 2..12; default what the provider allows.
 	Max *strictyaml.Int `yaml:"max"`
+	// Profile names the provider whose rules hold (aliyun, tencent, huawei); default the channel's own.
+	Profile string `yaml:"profile"`
 }
 
-type guard struct{ max int }
+type guard struct {
+	max     int // 0: the provider's
+	profile string
+}
 
 // New opens the guard; it is a [rules.GuardFactory].
 func New(decode func(into any) error, _ rules.Env) (rules.Guard, error) {
@@ -47,198 +44,257 @@ func New(decode func(into any) error, _ rules.Env) (rules.Guard, error) {
 	if err := decode(&c); err != nil {
 		return nil, err
 	}
-	g := guard{max: maxLength}
-	if c.Max != nil {
-		g.max = int(*c.Max)
+	g := guard{profile: c.Profile}
+	if c.Profile != "" && !slices.Contains(rules.Providers(), c.Profile) {
+		return nil, fmt.Errorf("profile is %q, want one of %s", c.Profile, strings.Join(rules.Providers(), ", "))
 	}
-	if g.max < minLength || g.max > maxLength {
-		return nil, fmt.Errorf("max is %d, want %d..%d: the carriers refuse longer signatures", g.max, minLength, maxLength)
+	if p := rules.ProviderOf(c.Profile); c.Max != nil {
+		if g.max = int(*c.Max); g.max < p.SignatureMin || g.max > p.SignatureMax {
+			return nil, fmt.Errorf("max is %d, want %d..%d: the carriers refuse longer signatures", g.max, p.SignatureMin, p.SignatureMax)
+		}
 	}
 	return g, nil
 }
 
-// Judge suppresses an SMS whose signature is not fit, or whose text holds another. Without
-// in.Signature (the provider's account adds one of its own, or the text brings one) a single 【…】
-// at the start or the end of the text is taken for the signature and judged.
+// Judge suppresses an SMS whose signature is not fit, or whose text holds another.
 func (g guard) Judge(in rules.Input) rules.Verdict {
 	if in.Kind != "sms" || in.Delivery == nil {
 		return rules.Verdict{}
 	}
-	text := []rune(in.Delivery.Message.Text)
-	groups := find(text)
-	var hits []schemas.Hit
+	p := rules.ProviderOf(in.Provider)
+	if g.profile != "" {
+		p = rules.ProviderOf(g.profile)
+	}
+	if g.max != 0 {
+		p.SignatureMax = min(p.SignatureMax, g.max)
+	}
+	if in.Delivery.Message.Text == "" && in.Signature == "" {
+		return rules.Verdict{} // nothing to judge
+	}
+	j := judgement{Provider: p, source: in.Delivery.Message.Text, text: []rune(in.Delivery.Message.Text), recipient: in.Delivery.To.Name}
 	if in.Signature != "" {
-		hits = g.judgeName("signature", []rune(in.Signature), 0)
-	} else if i := own(text, groups); i >= 0 {
-		s := groups[i]
-		groups = append(groups[:i:i], groups[i+1:]...)
-		hits = g.judgeName("text", text[s.start+1:s.end-1], s.start+1)
+		j.added(in.Signature)
+	} else {
+		j.whole()
 	}
-	for _, s := range groups {
-		hits = append(hits, schemas.Hit{
-			Rule: RuleOne, Action: "block", Field: "text", Start: s.start, End: s.end,
-			Text: string(text[s.start:s.end]), Advice: schemas.Text{
-				Zh: "短信只能有一个签名，且由服务商自动加在最前面；请从正文中删除该括号内容，需要引用时改用「」或《》",
-				En: "an SMS bears one signature, which the provider puts in front; take this bracketed part out of the text, or quote with 「」 or 《》 instead",
-			},
-		})
-	}
-	if len(hits) == 0 {
-		return rules.Verdict{}
-	}
-	return rules.Verdict{Action: rules.Suppress, Rule: hits[0].Rule, Hits: hits}
+	return rules.Judged(j.hits)
 }
 
-func (g guard) judgeName(field string, name []rune, offset int) []schemas.Hit {
-	hit := func(start, end int, zh, en string) []schemas.Hit {
-		return []schemas.Hit{{
-			Rule: RuleLength, Action: "block", Field: field, Start: offset + start, End: offset + end,
-			Text: string(name[start:end]), Advice: schemas.Text{Zh: zh, En: en},
-		}}
+// judgement is the work on one text.
+type judgement struct {
+	rules.Provider
+	source    string // the text
+	text      []rune
+	recipient string
+	hits      []schemas.Hit
+}
+
+func (j *judgement) hit(r reason, start, end int) {
+	j.hits = append(j.hits, rules.HitAt(r.rule, r.action, "text", j.source, start, end, r.advice))
+}
+
+// added judges a text in front of which the provider puts a signature.
+func (j *judgement) added(name string) {
+	runes := []rune(name)
+	say := func(r reason, start, end int) {
+		j.hits = append(j.hits, rules.HitAt(r.rule, r.action, "signature", name, start, end, r.advice))
 	}
-	for i, r := range name {
-		if !allowed(r) && !joins(name, i) {
-			return hit(i, i+1, "签名只能由汉字、英文字母和数字组成，不含括号、空格和符号（括号由服务商添加）",
-				"a signature consists of Chinese characters, Latin letters and digits; no brackets (the provider adds them), spaces or symbols")
+	if i := badCharacter(runes); i >= 0 {
+		say(badSign, i, i+1)
+	} else if n := len(runes); n < j.SignatureMin || n > j.SignatureMax {
+		say(badLength(n, j.SignatureMin, j.SignatureMax), 0, n)
+	} else if doubt, ok := doubtful(runes, j.text); ok {
+		say(doubt, 0, n)
+	}
+	groups, loose := find(j.text)
+	for _, s := range groups {
+		if string(visible(j.text[s.start+1:s.end-1])) == name {
+			j.hit(ownAgain, s.start, s.end)
+		} else {
+			j.hit(second, s.start, s.end)
 		}
 	}
-	if len(name) < minLength || len(name) > g.max {
-		return hit(0, len(name), fmt.Sprintf("签名共 %d 个字，应为 %d 至 %d 个字；请更换签名并重新报备", len(name), minLength, g.max),
-			fmt.Sprintf("the signature has %d characters, want %d to %d; choose another and file it again", len(name), minLength, g.max))
+	if len(loose) > 0 {
+		j.hit(looseBracket, loose[0], loose[0]+1)
 	}
-	return nil
 }
 
-func allowed(r rune) bool {
-	return unicode.Is(unicode.Han, r) || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
+// whole judges a complete SMS as it would arrive. Its own signature is the bracketed group at an edge that
+// looks most like one; every other group is judged beside it.
+func (j *judgement) whole() {
+	groups, loose := find(j.text)
+	if len(loose) > 0 {
+		r := looseBracket
+		r.rule = RuleLength
+		j.hit(r, loose[0], loose[0]+1)
+	}
+	own := j.own(groups)
+	switch {
+	case own >= 0:
+		j.judgeOwn(groups[own])
+	case len(loose) == 0:
+		j.hit(noSignature, 0, 0)
+	}
+	for i, s := range groups {
+		if i == own {
+			if nested(j.text[s.start+1 : s.end-1]) {
+				j.hit(doubled, s.start, s.end)
+			}
+			continue
+		}
+		var name []rune
+		if own >= 0 {
+			name = j.name(groups[own])
+		}
+		j.hit(j.beside(s, groups, own, name), s.start, s.end)
+	}
+	slices.SortStableFunc(j.hits, func(a, b schemas.Hit) int { return a.Start - b.Start })
+}
+
+// name is what a reader sees between the brackets, spaces at the ends left out.
+func (j *judgement) name(s group) []rune {
+	name := visible(j.text[s.start+1 : s.end-1])
+	name = slices.DeleteFunc(name, func(r rune) bool { return strings.ContainsRune(openEdge+closeEdge, r) })
+	return []rune(strings.TrimSpace(string(name)))
+}
+
+// own is the index of the group that looks most like the signature; -1 when no group stands at an edge.
+func (j *judgement) own(groups []group) int {
+	best, least := -1, 0
+	for i, s := range groups {
+		if !s.head && !s.tail {
+			continue
+		}
+		name, doubts := j.name(s), 0
+		if sentence(name) || len(name) > 1 && reference(name) {
+			doubts += 16
+		}
+		if !s.lenticular {
+			doubts += 8
+		}
+		if person(name) {
+			doubts += 4
+		}
+		if len(name) < j.SignatureMin {
+			doubts += 2
+		}
+		if abbreviation(name) {
+			doubts++
+		}
+		// At the start the first counts, at the end the last.
+		if best < 0 || doubts < least || doubts == least && !groups[best].head {
+			best, least = i, doubts
+		}
+	}
+	return best
+}
+
+func (j *judgement) judgeOwn(s group) {
+	start, end := s.start+1, s.end-1
+	inside := j.text[start:end]
+	name := visible(inside)
+	if nested(inside) {
+		return // said as a whole
+	}
+	if !s.lenticular {
+		j.hit(wrongBrackets, s.start, s.end)
+	}
+	if len(name) < len(inside) {
+		j.hit(hidden, start, end)
+	}
+	n, bad := len(name), badCharacter(name)
+	words := sentence(name)
+	switch {
+	case strings.TrimSpace(string(name)) == "":
+		j.hit(empty, s.start, s.end)
+	case n > j.SignatureMax && s.lenticular && !words && !reference(name):
+		j.hit(badLength(n, j.SignatureMin, j.SignatureMax), start, end)
+	case words || bad >= 0 || n < j.SignatureMin || n > j.SignatureMax: // 【急】, [SO-2026-000018]
+		j.hit(notAName, start, end)
+	default:
+		rest := slices.Concat(j.text[:s.start], j.text[s.end:])
+		if doubt, ok := doubtful(name, rest); ok {
+			j.hit(doubt, start, end)
+		}
+	}
+}
+
+// beside judges a group that is not the signature. name is the signature's; nil without one.
+func (j *judgement) beside(s group, groups []group, own int, name []rune) reason {
+	inside := j.name(s)
+	switch {
+	case !s.head && !s.tail:
+		return inMiddle
+	case len(inside) == 0:
+		return second
+	case nested(j.text[s.start+1 : s.end-1]):
+		return doubled
+	case sentence(inside), reference(inside), len(inside) > maxEdge, slices.Contains(pictures, string(inside)):
+		return notSecond
+	case akin(inside, name):
+		return sameSender
+	case person(inside), j.recipient != "" && string(inside) == j.recipient:
+		return notSecond
+	case abbreviation(inside) && han(name), abbreviation(name) && han(inside):
+		return sameSender // 【云栈】…[YZ]: two letters name no company of their own
+	case len(inside) > 1 && j.outside(groups, inside):
+		return notSecond
+	case !s.lenticular && own >= 0 && s.head != groups[own].head:
+		return farBrackets
+	}
+	return second
+}
+
+// outside says that the text has the words outside all brackets as well.
+func (j *judgement) outside(groups []group, words []rune) bool {
+	at := 0
+	for _, s := range append(slices.Clip(groups), group{start: len(j.text)}) {
+		if strings.Contains(string(j.text[at:s.start]), string(words)) {
+			return true
+		}
+		at = s.end
+	}
+	return false
+}
+
+// doubtful finds what carriers accept from some and not from others. rest is the text without the signature.
+func doubtful(name, rest []rune) (reason, bool) {
+	lower := strings.ToLower(string(name))
+	switch {
+	case only(name, digit):
+		return digitsOnly, true
+	case only(name, latin) && !han(rest):
+		return latinOnly, true
+	case strings.Contains(lower, "测试"), strings.Contains(lower, "test"):
+		return forTests, true
+	case person(name):
+		return personal, true
+	}
+	return reason{}, false
+}
+
+// abbreviation is two letters, which stand for a company whose name is written elsewhere.
+func abbreviation(name []rune) bool {
+	return len(name) == 2 && only(name, func(r rune) bool { return latin(r) && !digit(r) })
+}
+
+func nested(inside []rune) bool {
+	return strings.ContainsAny(string(inside), openAnywhere+closeAnywhere)
+}
+
+// badCharacter is the place of the first character that no signature has; -1 when there is none.
+func badCharacter(name []rune) int {
+	for i, r := range name {
+		if !unicode.Is(unicode.Han, r) && !latin(r) && !joins(name, i) {
+			return i
+		}
+	}
+	return -1
 }
 
 // joins says whether name[i] is the middle dot inside a name, as in 云栈·星河: part of the spelling
 // of a registered name rather than a symbol around it.
 func joins(name []rune, i int) bool {
-	return name[i] == '·' && i > 0 && i < len(name)-1 && allowed(name[i-1]) && allowed(name[i+1])
-}
-
-// span is a bracketed group, brackets included, in code points.
-type span struct{ start, end int }
-
-// Lenticular brackets, upright and vertical, make a signature anywhere; the others only at the edges of
-// a text, since 国发〔2026〕5号 or [PO-123] in the middle is plain writing.
-const (
-	openAnywhere, closeAnywhere = "【︻", "】︼"
-	openEdge, closeEdge         = openAnywhere + "〖︗[［﹝〔︹", closeAnywhere + "〗︘]］﹞〕︺"
-)
-
-// find returns the groups a carrier may read as signatures, in order and without overlaps.
-func find(text []rune) []span {
-	var out []span
-	first, last := edges(text)
-	for i := 0; i < len(text); i++ {
-		switch {
-		case strings.ContainsRune(openAnywhere, text[i]):
-			// 【【云栈】】 is one group up to its last bracket.
-			if end := closing(text, i); end > 0 {
-				out = append(out, span{i, end})
-				i = end - 1
-				if i+1 > first {
-					first = skip(text, i+1)
-				}
-			}
-		case i == first && strings.ContainsRune(openEdge, text[i]):
-			if end := edgeEnd(text, i); end > 0 {
-				out = append(out, span{i, end})
-				i = end - 1
-				first = skip(text, end) // [云栈][星河]: the second stands at the start as well
-			}
-		}
-	}
-	if last >= 0 && strings.ContainsRune(closeEdge, text[last]) {
-		if start := edgeStart(text, last); start >= 0 && (len(out) == 0 || start >= out[len(out)-1].end) {
-			out = append(out, span{start, last + 1})
-		}
-	}
-	return out
-}
-
-// closing is the end of the lenticular group opened at i, 0 when it is never closed.
-func closing(text []rune, i int) int {
-	depth := 0
-	for j := i; j < len(text); j++ {
-		switch {
-		case strings.ContainsRune(openAnywhere, text[j]):
-			depth++
-		case strings.ContainsRune(closeAnywhere, text[j]):
-			if depth--; depth == 0 {
-				return j + 1
-			}
-		}
-	}
-	if depth > 1 { // more opened than closed: up to the first bracket that closes
-		for j := i; j < len(text); j++ {
-			if strings.ContainsRune(closeAnywhere, text[j]) {
-				return j + 1
-			}
-		}
-	}
-	return 0
-}
-
-func edgeEnd(text []rune, i int) int {
-	for j, n := i+1, 0; j < len(text) && n <= maxEdge; j++ {
-		if strings.ContainsRune(closeEdge, text[j]) {
-			return j + 1
-		}
-		if !invisible(text[j]) {
-			n++
-		}
-	}
-	return 0
-}
-
-func edgeStart(text []rune, i int) int {
-	for j, n := i-1, 0; j >= 0 && n <= maxEdge; j-- {
-		if strings.ContainsRune(openEdge, text[j]) {
-			return j
-		}
-		if !invisible(text[j]) {
-			n++
-		}
-	}
-	return -1
-}
-
-// own is the one group that can be the text's own signature: 【…】 at the start, else at the end; -1 for none.
-func own(text []rune, groups []span) int {
-	first, last := edges(text)
-	for i, s := range groups {
-		if text[s.start] == '【' && text[s.end-1] == '】' && s.start == first {
-			return i
-		}
-	}
-	if n := len(groups) - 1; n >= 0 && text[groups[n].start] == '【' && groups[n].end == last+1 {
-		return n
-	}
-	return -1
-}
-
-// edges are the first and the last visible character; -1 for last when there is none.
-func edges(text []rune) (first, last int) {
-	last = len(text) - 1
-	for last >= 0 && (invisible(text[last]) || unicode.IsSpace(text[last])) {
-		last--
-	}
-	return skip(text, 0), last
-}
-
-func skip(text []rune, i int) int {
-	for i < len(text) && (invisible(text[i]) || unicode.IsSpace(text[i])) {
-		i++
-	}
-	return i
-}
-
-// invisible characters hide brackets from naive checks: format characters (zero-width space and
-// joiners, soft hyphen, BOM), variation selectors and the Hangul fillers.
-func invisible(r rune) bool {
-	return unicode.In(r, unicode.Cf, unicode.Variation_Selector) || r == '\u034f' || r == '\u115f' || r == '\u1160' || r == '\u3164' || r == '\uffa0'
+	fits := func(r rune) bool { return unicode.Is(unicode.Han, r) || latin(r) }
+	return name[i] == '·' && i > 0 && i < len(name)-1 && fits(name[i-1]) && fits(name[i+1])
 }

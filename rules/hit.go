@@ -1,0 +1,45 @@
+package rules
+
+import (
+	"unicode/utf8"
+
+	"github.com/yizhan-dev/yizhan/schemas"
+)
+
+// HitAt is a hit on what stands in text from start to end, in code points; the span in bytes and the
+// matched text follow from it. A span outside the text is cut to it.
+func HitAt(rule, action, field, text string, start, end int, advice schemas.Text) schemas.Hit {
+	n, from, to := 0, len(text), len(text)
+	for i := range text {
+		if n == start {
+			from = i
+		}
+		if n == end {
+			to = i
+			break
+		}
+		n++
+	}
+	from = min(from, to)
+	n = utf8.RuneCountInString(text[:to])
+	return schemas.Hit{
+		Rule: rule, Action: action, Field: field, Start: min(start, n), End: n, StartByte: from, EndByte: to,
+		Text: text[from:to], Advice: advice,
+	}
+}
+
+// The actions of a hit, strongest last.
+const (
+	ActionReview = "review" // a person should look; it goes out all the same
+	ActionBlock  = "block"
+)
+
+// Judged is the verdict that hits ask for: Suppress in the name of the first that blocks, else Pass.
+func Judged(hits []schemas.Hit) Verdict {
+	for _, h := range hits {
+		if h.Action == ActionBlock {
+			return Verdict{Action: Suppress, Rule: h.Rule, Hits: hits}
+		}
+	}
+	return Verdict{Hits: hits}
+}
