@@ -9,6 +9,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/yizhan-dev/yizhan/rules"
+	"github.com/yizhan-dev/yizhan/rules/consent"
 	"github.com/yizhan-dev/yizhan/rules/dailycap"
 	"github.com/yizhan-dev/yizhan/rules/expiry"
 	"github.com/yizhan-dev/yizhan/rules/quiet"
@@ -19,7 +20,7 @@ import (
 func load(source string) (*rules.Book, error) {
 	return rules.Load([]byte(source),
 		map[string]rules.GuardFactory{"signature": signature.New, "expiry": expiry.New, "quiet_hours": quiet.New},
-		map[string]rules.ReserverFactory{"daily_cap": dailycap.New}, rules.Env{})
+		map[string]rules.ReserverFactory{"consent": consent.New, "daily_cap": dailycap.New}, rules.Env{})
 }
 
 // TestSchemaAgrees: an editor that completes by the schema and the program that loads the file give
@@ -53,6 +54,9 @@ func TestSchemaAgrees(t *testing.T) {
 			"guards: {quiet_hours: [{category: marketing, allow: '08:00-21:00', zone: Asia/Shanghai}, {category: alert, allow: '22:00-06:00'}, {category: marketing, allow: '22:00-24:00', zone: }]}",
 			"guards: {daily_cap: {limit: 50, window: both, reserve_for: {verification: 5, alert: 2}, over: 'divert:mail'}}",
 			"guards: {daily_cap: {window: day, over: dead}}",
+			"guards: {consent: }",
+			"guards: {consent: {required: , keep: }}",
+			"guards: {consent: {required: [notification, marketing], keep: 3600h}}",
 			"guards: {daily_cap: {window: rolling, over: defer}}",
 			"templates: {t: {sms: {code: SMS_1, params: [a], text: 'x ${a}'}, mail: {subject: s, html: <p>h</p>}}}",
 			"templates: {t: {sms: {code: , params: , text: x, subject: , html: }}}",
@@ -91,6 +95,14 @@ func TestSchemaAgrees(t *testing.T) {
 			"guards: {quiet_hours: [{category: marketing, allow: '24:00-21:00'}]}",
 			"guards: {quiet_hours: [{category: marketing, allow: '08:00-25:00'}]}",
 			"guards: {quiet_hours: [{category: marketing, allow: '08:00-21:00', deny: x}]}",
+			"guards: {consent: [marketing]}",
+			"guards: {consent: {required: []}}",
+			"guards: {consent: {required: [notification]}}",
+			"guards: {consent: {required: [marketing, marketing]}}",
+			"guards: {consent: {required: [marketing, verification]}}",
+			"guards: {consent: {required: marketing}}",
+			"guards: {consent: {keep: 150d}}",
+			"guards: {consent: {ask: never}}",
 			"guards: {daily_cap: {limit: 0}}",
 			"guards: {daily_cap: {limit: 51}}",
 			"guards: {daily_cap: {limit: 7.5}}",
@@ -147,7 +159,8 @@ func TestMistakesAreFoundWhereTheyAre(t *testing.T) {
 		"routes:\n  - name: a\n    when: event.type\n    send: [x]":                              "expected bool",
 		"routes:\n  - name: a\n    when: now().Hour() > 8\n    send: [x]":                        "now",
 		"routes:\n  - name: a\n    when: any(event.to, .phone != '')\n    send: [x]":             "phone",
-		"guards:\n  colour: {x: 1}":                                                              "known are expiry, quiet_hours, signature, daily_cap",
+		"guards:\n  colour: {x: 1}":                                                              "known are expiry, quiet_hours, signature, consent, daily_cap",
+		"guards:\n  consent: {keep: 100h}":                                                       "want 3600h (150 days)",
 		"guards:\n  daily_cap: {limit: 60}":                                                      "1..50",
 		"guards:\n  daily_cap:\n    lmit: 6":                                                     "[3:5]",
 		"guards:\n  quiet_hours: [{category: alert, allow: '08:00-21:00', zone: Asia/Shenzhen}]": "Asia/Shenzhen",

@@ -7,6 +7,7 @@ import (
 	"github.com/yizhan-dev/yizhan/channels/sms/aliyun"
 	"github.com/yizhan-dev/yizhan/channels/webhook"
 	"github.com/yizhan-dev/yizhan/rules"
+	"github.com/yizhan-dev/yizhan/rules/consent"
 	"github.com/yizhan-dev/yizhan/rules/dailycap"
 	"github.com/yizhan-dev/yizhan/rules/expiry"
 	"github.com/yizhan-dev/yizhan/rules/quiet"
@@ -32,5 +33,8 @@ func guardFactories() map[string]rules.GuardFactory {
 }
 
 func reserverFactories() map[string]rules.ReserverFactory {
-	return map[string]rules.ReserverFactory{"daily_cap": dailycap.New}
+	return map[string]rules.ReserverFactory{
+		"consent":   consent.New,
+		"daily_cap": dailycap.New,
+	}
 }
