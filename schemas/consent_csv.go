@@ -54,7 +54,7 @@ func NewConsentCSV(in io.Reader) (*ConsentCSV, error) {
 	c.rows.ReuseRecord = true
 	head, err := c.read()
 	if errors.Is(err, io.EOF) {
-		return nil, csvProblem("", "syntax", "内容为空：第一行应为列名", "nothing there: the first line names the columns")
+		return nil, csvProblem("", "csv", "内容为空：第一行应为列名", "nothing there: the first line names the columns")
 	}
 	if err != nil {
 		return nil, err
@@ -135,7 +135,7 @@ func (c *ConsentCSV) read() ([]string, error) {
 		if errors.Is(err, csv.ErrFieldCount) {
 			return nil, csvProblem("", "columns", "列数与第一行不同", "the line does not have as many columns as the first")
 		}
-		return nil, csvProblem("", "syntax", "CSV 格式有误：引号须成对，字段内的引号写两遍", "not valid CSV: quotes come in pairs, and are doubled inside a field")
+		return nil, csvProblem("", "csv", "CSV 格式有误：引号须成对，字段内的引号写两遍", "not valid CSV: quotes come in pairs, and are doubled inside a field")
 	}
 	switch {
 	case errors.Is(err, errLineTooLong):
@@ -145,7 +145,7 @@ func (c *ConsentCSV) read() ([]string, error) {
 	}
 	for _, v := range row {
 		if !utf8.ValidString(v) {
-			return nil, csvProblem("", "encoding", "不是 UTF-8 编码：请另存为“CSV UTF-8”格式（是否为 GBK？）", "not UTF-8: save the file as “CSV UTF-8” (is it GBK?)")
+			return nil, csvProblem("", "csv", "不是 UTF-8 编码：请另存为“CSV UTF-8”格式（是否为 GBK？）", "not UTF-8: save the file as “CSV UTF-8” (is it GBK?)")
 		}
 	}
 	return row, nil
