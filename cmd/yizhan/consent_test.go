@@ -14,6 +14,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/yizhan-dev/yizhan/dispatcher/ingest"
+	"github.com/yizhan-dev/yizhan/dispatcher/ledger"
 	"github.com/yizhan-dev/yizhan/schemas"
 )
 
@@ -197,6 +198,29 @@ func TestConsentOptOutAndErase(t *testing.T) {
 	} {
 		if r := yizhan(t, "", append([]string{"consent"}, c.args...)...); r.code != c.code || !strings.Contains(r.err, c.want) {
 			t.Errorf("%v: %+v, want %d and %q", c.args, r, c.code, c.want)
+		}
+	}
+}
+
+// What waits for the morning must not keep the story of `yizhan dev` from being told.
+func TestSamplesThatWaitForTheMorningAreAtRest(t *testing.T) {
+	until := time.Date(2026, 11, 23, 22, 0, 30, 0, time.UTC)
+	story := func(open bool, ds ...ledger.DeliveryStory) ledger.Story {
+		return ledger.Story{Open: open, Deliveries: ds}
+	}
+	for _, c := range []struct {
+		name string
+		s    ledger.Story
+		want bool
+	}{
+		{"not planned yet", story(true), true},
+		{"ended", story(false, ledger.DeliveryStory{State: schemas.Accepted}), false},
+		{"held for hours", story(true, ledger.DeliveryStory{State: schemas.Held, Due: until.Add(time.Hour)}), false},
+		{"held for a retry", story(true, ledger.DeliveryStory{State: schemas.Held, Due: until.Add(-time.Second)}), true},
+		{"one of two", story(true, ledger.DeliveryStory{State: schemas.Held, Due: until.Add(time.Hour)}, ledger.DeliveryStory{State: schemas.Sending}), true},
+	} {
+		if got := goesOn(c.s, until); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
 		}
 	}
 }
