@@ -25,7 +25,6 @@ import (
 	"github.com/yizhan-dev/yizhan/dispatcher/deadletter"
 	"github.com/yizhan-dev/yizhan/dispatcher/ledger"
 	"github.com/yizhan-dev/yizhan/rules"
-	"github.com/yizhan-dev/yizhan/rules/dailycap"
 	"github.com/yizhan-dev/yizhan/rules/expiry"
 	"github.com/yizhan-dev/yizhan/rules/quiet"
 	"github.com/yizhan-dev/yizhan/rules/signature"
@@ -172,11 +171,15 @@ func newRig(t *testing.T, dir, rulesYAML string, cfg dispatcher.Config) *rig {
 
 func (r *rig) useBook(text string) {
 	r.t.Helper()
-	bk, err := rules.Load([]byte(text), guards(), map[string]rules.ReserverFactory{"daily_cap": dailycap.New}, rules.Env{Caps: broker.CapStore{B: r.Broker, Hasher: r.hasher}})
+	bk, err := rules.Load([]byte(text), guards(), reservers(), r.env())
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	r.SetBook(bk)
+}
+
+func (r *rig) env() rules.Env {
+	return rules.Env{Caps: broker.CapStore{B: r.Broker, Hasher: r.hasher}, Consents: broker.ConsentStore{B: r.Broker, Hasher: r.hasher}}
 }
 
 func (r *rig) start() {

@@ -292,7 +292,7 @@ func (d *Dispatcher) input(dl *schemas.Delivery, now time.Time) rules.Input {
 	in := rules.Input{Delivery: dl, Signature: dl.Message.Signature, Now: now}
 	if ch := d.Channels[dl.Channel]; ch != nil {
 		t := ch.Traits()
-		in.Kind, in.Provider = t.Kind, t.Provider
+		in.Kind, in.Provider, in.Capped = t.Kind, t.Provider, t.Capped
 	}
 	return in
 }

@@ -92,7 +92,7 @@ func (d *Dispatcher) firstLookup(ch channels.Channel, now time.Time) time.Time {
 	return now.Add(d.Retry.MaxAge)
 }
 
-// attempt passes the gates — rules, daily cap, claim — and calls the channel. It returns the record
+// attempt passes the gates — rules, rules with state, claim — and calls the channel. It returns the record
 // of the outcome and the record that it goes on top of; nil when the copy is answered already.
 func (d *Dispatcher) attempt(ctx context.Context, ch channels.Channel, j *job, fence uint64) (*ledger.Record, uint64) {
 	t, begun := ch.Traits(), time.Now()
@@ -100,8 +100,8 @@ func (d *Dispatcher) attempt(ctx context.Context, ch channels.Channel, j *job, f
 	// back at once.
 	in := d.input(j.Delivery, later(begun, j.stored))
 	if v := rules.Judge(d.Book().Guards(), in); v.Action != rules.Pass {
-		if j.old && t.Capped {
-			d.release(ctx, in, j)
+		if j.old {
+			d.release(ctx, in, j, nil)
 		}
 		return d.ruled(v, j.attempt-1), fence
 	}
@@ -112,10 +112,8 @@ func (d *Dispatcher) attempt(ctx context.Context, ch channels.Channel, j *job, f
 	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
 	defer cancel()
 	deadline, _ := ctx.Deadline()
-	if t.Capped {
-		if r := d.reserve(ctx, in, j, deadline); r != nil {
-			return r, fence
-		}
+	if r := d.reserve(ctx, in, j, deadline); r != nil {
+		return r, fence
 	}
 	if t.Once {
 		claim := &ledger.Record{
@@ -145,8 +143,8 @@ func (d *Dispatcher) attempt(ctx context.Context, ch channels.Channel, j *job, f
 	took := time.Since(called)
 	r := d.outcome(ctx, ch, j, receipt, f)
 	r.Took = took.Milliseconds()
-	if f != nil && !f.Maybe && t.Capped && r.State != schemas.Uncertain {
-		d.release(ctx, in, j)
+	if f != nil && !f.Maybe && r.State != schemas.Uncertain {
+		d.release(ctx, in, j, nil)
 	}
 	d.logAttempt(j, r, took)
 	return r, fence
@@ -236,21 +234,23 @@ func (d *Dispatcher) logAttempt(j *job, r *ledger.Record, took time.Duration) {
 	d.Log.Info("attempt", fields...)
 }
 
-// reserve asks the rules with state; nil means go ahead.
+// reserve asks the rules with state whom the delivery concerns; nil means go ahead.
 func (d *Dispatcher) reserve(ctx context.Context, in rules.Input, j *job, until time.Time) *ledger.Record {
+	if in.Capped && d.skewed.Load() {
+		return d.untold("cap-unavailable", errSkew, j)
+	}
 	for _, rs := range d.Book().Reservers() {
-		v, err := rules.Verdict{}, errSkew
-		if !d.skewed.Load() {
-			v, err = rs.Reserve(ctx, in, j.holder(), until)
+		if !rs.Concerns(in) {
+			continue
 		}
-		if err != nil { // cannot tell: fail closed
-			c := cause("cap-unavailable", channels.Temporary, err)
-			return &ledger.Record{
-				State: schemas.Held, Step: ledger.StepThrottled, Attempt: j.attempt - 1,
-				Due: time.Now().Add(d.Retry.Delay(1)), Cause: &c,
-			}
+		v, err := rs.Reserve(ctx, in, j.holder(), until)
+		if err != nil {
+			return d.untold(v.Rule, err, j)
 		}
 		if v.Action != rules.Pass {
+			if j.old {
+				d.release(ctx, in, j, rs)
+			}
 			r := d.ruled(v, j.attempt-1)
 			if r.State == schemas.Held {
 				r.Step = ledger.StepCap
@@ -264,6 +264,15 @@ func (d *Dispatcher) reserve(ctx context.Context, in rules.Input, j *job, until 
 	return nil
 }
 
+// untold is for what a rule with state could not tell: fail closed.
+func (d *Dispatcher) untold(code string, err error, j *job) *ledger.Record {
+	c := cause(code, channels.Temporary, err)
+	return &ledger.Record{
+		State: schemas.Held, Step: ledger.StepThrottled, Attempt: j.attempt - 1,
+		Due: time.Now().Add(d.Retry.Delay(1)), Cause: &c,
+	}
+}
+
 func hasAlternative(dl *schemas.Delivery, when string) bool {
 	for _, a := range dl.Else {
 		if a.When == when {
@@ -273,12 +282,16 @@ func hasAlternative(dl *schemas.Delivery, when string) bool {
 	return false
 }
 
-// release gives places back after a message that was surely not sent. A place that cannot be given
-// back is lost until its window ends: fewer messages than allowed, never more.
-func (d *Dispatcher) release(ctx context.Context, in rules.Input, j *job) {
+// release gives places back after a message that was surely not sent; except is the reserver that has
+// just said no, and gave none. A place that cannot be given back is lost until its window ends: fewer
+// messages than allowed, never more.
+func (d *Dispatcher) release(ctx context.Context, in rules.Input, j *job, except rules.Reserver) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTimeout)
 	defer cancel()
 	for _, rs := range d.Book().Reservers() {
+		if rs == except || !rs.Concerns(in) {
+			continue
+		}
 		if err := rs.Release(ctx, in, j.holder()); err != nil {
 			d.Log.Warn("a place in the daily cap could not be given back", zap.String("delivery", j.ID), zap.Error(err))
 		}
@@ -320,8 +333,8 @@ func (d *Dispatcher) reconcile(ctx context.Context, ch channels.Channel, j *job)
 			Kind: l.Failure.Kind, Provider: l.Failure.Provider, Code: l.Failure.Code, Class: string(d.Explain(l.Failure).Class), Line: l.Failure.Line,
 		}
 	}
-	if notTaken := o.Step == ledger.StepNoTake || o.Step == ledger.StepExhausted; notTaken && o.State != schemas.Held && t.Capped {
-		d.release(ctx, d.input(j.Delivery, a.Now), j)
+	if notTaken := o.Step == ledger.StepNoTake || o.Step == ledger.StepExhausted; notTaken && o.State != schemas.Held {
+		d.release(ctx, d.input(j.Delivery, a.Now), j, nil)
 	}
 	d.Log.Info("asked", zap.String("delivery", j.ID), zap.String("channel", j.Channel), zap.Int("question", j.lookup),
 		zap.Bool("found", l.Found), zap.String("state", string(r.State)), zap.Error(err))

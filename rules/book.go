@@ -158,6 +158,16 @@ func (b *Book) Guards() []Guard { return b.guards }
 // Reservers are the guards with state, for the send step.
 func (b *Book) Reservers() []Reserver { return b.reservers }
 
+// Consents is the reserver that keeps consents, nil when this binary has none.
+func (b *Book) Consents() ConsentKeeper {
+	for _, r := range b.reservers {
+		if k, ok := r.(ConsentKeeper); ok {
+			return k
+		}
+	}
+	return nil
+}
+
 // DivertTo is the channel that takes over what is over the daily cap; "" when there is none.
 func (b *Book) DivertTo() string {
 	for _, r := range b.reservers {

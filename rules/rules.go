@@ -2,7 +2,7 @@
 // clock go in, a verdict comes out; no network, no broker, no channel.
 //
 // A [Book] is one rules.yaml, compiled: routes choose channels, templates make texts, guards judge
-// each delivery. The daily cap is the one rule with state; it stands in the send step, as a [Reserver].
+// each delivery. Rules with state (daily cap, consent) stand in the send step, as [Reserver]s.
 package rules
 
 import (
@@ -20,6 +20,8 @@ type Input struct {
 	Provider string // of an SMS channel: aliyun, tencent, huawei; "" when not known
 	// Signature is the SMS signature that the provider will put in front of the text, without brackets.
 	Signature string
+	// Capped: the message counts against the daily cap of the recipient's number (channels.Traits.Capped).
+	Capped bool
 	// Class is the kind of business message (invoice, approval, payroll …) where the caller knows it better
 	// than the rules can tell from the delivery; "" lets them tell.
 	Class string
@@ -68,8 +70,11 @@ type GuardFactory func(decode func(into any) error, env Env) (Guard, error)
 
 // Reserver is a guard with state. It stands in the send step, right before the call.
 type Reserver interface {
+	// Concerns says, from the delivery alone, whether the reserver has to be asked about it.
+	Concerns(in Input) bool
 	// Reserve asks for leave to make one call for the delivery before until. The same holder asking
-	// again never counts twice. An error means "cannot tell": do not send.
+	// again never counts twice. An error means "cannot tell": do not send; the verdict's Rule is then the
+	// code that says so.
 	Reserve(ctx context.Context, in Input, holder string, until time.Time) (Verdict, error)
 	// Release gives the leave back. Call it only when the message was surely not sent.
 	Release(ctx context.Context, in Input, holder string) error
@@ -88,9 +93,43 @@ type Store interface {
 	// Load returns the record and its revision; an absent one is nil, 0 (or the revision of its removal).
 	Load(ctx context.Context, key string) (value []byte, revision uint64, err error)
 	// Swap stores value if the revision is still the current one and returns the new revision;
-	// ErrConflict otherwise. The record is forgotten ttl after its last change.
+	// ErrConflict otherwise. The record is forgotten ttl after its last change; 0 is never.
 	Swap(ctx context.Context, key string, value []byte, revision uint64, ttl time.Duration) (uint64, error)
 }
+
+// Lister is a [Store] whose records can be listed. The part of a key before its first slash, a tenant,
+// stays readable for it.
+type Lister interface {
+	// Each calls f for the records of a tenant ("" is all of them) from the revision from on, longest
+	// unchanged first, until it returns false. A record that changes meanwhile may come twice, none is left out.
+	Each(ctx context.Context, tenant string, from uint64, f func(value []byte, revision uint64) bool) error
+}
+
+// ConsentKeeper is a [Reserver] that keeps who agreed to what and who refused. Times are the
+// caller's; addresses are E.164 numbers or mail addresses as [schemas.ConsentAddress] gives them.
+type ConsentKeeper interface {
+	// Record adds an answer that was checked; by names who records it.
+	Record(ctx context.Context, c *schemas.ConsentChange, by string, now time.Time) (ConsentEffect, error)
+	// Consent is what is known of an address, nil when nothing is.
+	Consent(ctx context.Context, tenant, address string) (*schemas.Consent, error)
+	// Consents lists records as [Lister] does; their revisions are cursors.
+	Consents(ctx context.Context, tenant string, from uint64, f func(c *schemas.Consent, cursor uint64) bool) error
+	// Erase deletes an address and its history. What was refused stays, under the hash of the address. While
+	// the proof of an agreement that was used must be kept it does nothing and returns until when.
+	Erase(ctx context.Context, tenant, address string, now time.Time) (found bool, keep time.Time, err error)
+	// OptsOut says whether a reply is a refusal of further messages.
+	OptsOut(reply string) bool
+}
+
+// ConsentEffect is what became of a recorded answer.
+type ConsentEffect string
+
+// The effects.
+const (
+	ConsentRecorded  ConsentEffect = "recorded"  // it is the last word now
+	ConsentUnchanged ConsentEffect = "unchanged" // it was on record already
+	ConsentOlder     ConsentEffect = "older"     // kept, but a later word stands
+)
 
 // Judge asks every guard in order and returns the strongest verdict; of several holds the latest.
 func Judge(guards []Guard, in Input) Verdict {

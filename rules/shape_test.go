@@ -10,6 +10,7 @@ import (
 
 	"github.com/yizhan-dev/yizhan/rules"
 	"github.com/yizhan-dev/yizhan/rules/characters"
+	"github.com/yizhan-dev/yizhan/rules/consent"
 	"github.com/yizhan-dev/yizhan/rules/dailycap"
 	"github.com/yizhan-dev/yizhan/rules/expiry"
 	"github.com/yizhan-dev/yizhan/rules/link"
@@ -27,7 +28,7 @@ func load(source string) (*rules.Book, error) {
 			"signature": signature.New, "expiry": expiry.New, "quiet_hours": quiet.New, "link": link.New, "parts": parts.New,
 			"variables": variables.New, "characters": characters.New, "unsubscribe": unsubscribe.New,
 		},
-		map[string]rules.ReserverFactory{"daily_cap": dailycap.New}, rules.Env{})
+		map[string]rules.ReserverFactory{"consent": consent.New, "daily_cap": dailycap.New}, rules.Env{})
 }
 
 // TestSchemaAgrees: an editor that completes by the schema and the program that loads the file give
@@ -70,6 +71,9 @@ func TestSchemaAgrees(t *testing.T) {
 			"guards: {link: {allow_hosts: [erp.example.com, '*.acme.cn', 10.1.2.3], login: review, max_life: 24h, verify: {app_id: app_01}}}",
 			"guards: {daily_cap: {limit: 50, window: both, reserve_for: {verification: 5, alert: 2}, over: 'divert:mail'}}",
 			"guards: {daily_cap: {window: day, over: dead}}",
+			"guards: {consent: }",
+			"guards: {consent: {required: , keep: }}",
+			"guards: {consent: {required: [notification, marketing], keep: 3600h}}",
 			"guards: {daily_cap: {window: rolling, over: defer}}",
 			"templates: {t: {sms: {code: SMS_1, params: [a], text: 'x ${a}'}, mail: {subject: s, html: <p>h</p>}}}",
 			"templates: {t: {sms: {code: , params: , text: x, subject: , html: }}}",
@@ -139,6 +143,14 @@ func TestSchemaAgrees(t *testing.T) {
 			"guards: {link: {verify: {}}}",
 			"guards: {link: {verify: {app_id: ''}}}",
 			"guards: {link: {verify: {app_id: a, secret: b}}}",
+			"guards: {consent: [marketing]}",
+			"guards: {consent: {required: []}}",
+			"guards: {consent: {required: [notification]}}",
+			"guards: {consent: {required: [marketing, marketing]}}",
+			"guards: {consent: {required: [marketing, verification]}}",
+			"guards: {consent: {required: marketing}}",
+			"guards: {consent: {keep: 150d}}",
+			"guards: {consent: {ask: never}}",
 			"guards: {daily_cap: {limit: 0}}",
 			"guards: {daily_cap: {limit: 51}}",
 			"guards: {daily_cap: {limit: 7.5}}",
@@ -202,6 +214,8 @@ func TestMistakesAreFoundWhereTheyAre(t *testing.T) {
 		"routes:\n  - name: a\n    when: event.type\n    send: [x]":                              "expected bool",
 		"routes:\n  - name: a\n    when: now().Hour() > 8\n    send: [x]":                        "now",
 		"routes:\n  - name: a\n    when: any(event.to, .phone != '')\n    send: [x]":             "phone",
+		"guards:\n  colour: {x: 1}":                                                              "known are characters, expiry, link, parts, quiet_hours, signature, unsubscribe, variables, consent, daily_cap",
+		"guards:\n  consent: {keep: 100h}":                                                       "want 3600h (150 days)",
 		"guards:\n  daily_cap: {limit: 60}":                                                      "1..50",
 		"guards:\n  daily_cap:\n    lmit: 6":                                                     "[3:5]",
 		"guards:\n  quiet_hours: [{category: alert, allow: '08:00-21:00', zone: Asia/Shenzhen}]": "Asia/Shenzhen",
@@ -209,10 +223,6 @@ func TestMistakesAreFoundWhereTheyAre(t *testing.T) {
 		"guards:\n  quiet_hours:\n    windows: []\n    calender: cn.txt":                         "[4:5]",
 		"guards:\n  link: {max_life: 121h}":                                                      "1m to 120h",
 		"guards:\n  link: {allow_hosts: ['https://a.cn']}":                                       "\"https://a.cn\" is no host",
-		"guards:\n  colour: {x: 1}":                                                              "known are characters, expiry, link, parts, quiet_hours, signature, unsubscribe, variables, daily_cap",
-		"guards:\n  daily_cap: {limit: 60}":                                                      "1..50",
-		"guards:\n  daily_cap:\n    lmit: 6":                                                     "[3:5]",
-		"guards:\n  quiet_hours: [{category: alert, allow: '08:00-21:00', zone: Asia/Shenzhen}]": "Asia/Shenzhen",
 		"templates:\n  t:\n    sms:\n      text: x\n      params:\n        - a: cash":            "[6:14] a: want a kind",
 		"templates: {t: {sms: {text: x, params: [a, {a: code}]}}}":                               "[1:45]",
 		"templates: {t: {sms: {text: '{{.a'}}}":                                                  "[1:29]",

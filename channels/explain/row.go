@@ -56,8 +56,8 @@ var actions = map[channels.Class]action{
 	channels.Unknown:   {"no", "operator"}, // somebody has to look before it is repeated
 }
 
-// clockOnly are the decisions that nothing but the hour ends: nobody has to act.
-var clockOnly = map[string]bool{"dispatcher:quiet-hours": true, "dispatcher:not-before": true}
+// settled are the decisions that nothing but the hour or the recipient can change: nobody has to act.
+var settled = map[string]bool{"dispatcher:quiet-hours": true, "dispatcher:not-before": true, "dispatcher:opt-out": true}
 
 func actionOf(channel string, c channels.Class) action {
 	a := actions[c]
@@ -70,7 +70,7 @@ func actionOf(channel string, c channels.Class) action {
 
 func (r *Row) diagnosis() channels.Diagnosis {
 	a := actionOf(r.Channel, r.Class)
-	if clockOnly[r.Code] {
+	if settled[r.Code] {
 		a.owner = "nobody"
 	}
 	return channels.Diagnosis{

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"text/template"
@@ -197,9 +198,11 @@ func writeDev(dir string, o devOptions, sb *sandbox.Sandbox) (file string, err e
 
 // sample is one line of dev/samples.ndjson.
 type sample struct {
-	Say    schemas.Text   `json:"say"`
-	Repeat int            `json:"repeat,omitzero"`
-	Event  map[string]any `json:"event"`
+	Say    schemas.Text `json:"say"`
+	Repeat int          `json:"repeat,omitzero"`
+	// Consent is recorded before the event is published.
+	Consent *schemas.ConsentChange `json:"consent,omitzero"`
+	Event   map[string]any         `json:"event"`
 }
 
 // loadSamples reads the sample events; run makes their ids differ from those of an earlier run.
@@ -237,6 +240,11 @@ func (s *service) play(ctx context.Context, u *ui, base string) error {
 		return err
 	}
 	for _, p := range samples {
+		if p.Consent != nil {
+			if err := postAs(ctx, base+"/v1/consents", "application/json", p.Consent, http.StatusOK); err != nil {
+				return fmt.Errorf("sample %v: %w", p.Event["id"], err)
+			}
+		}
 		for i := range max(1, p.Repeat) {
 			e := p.Event
 			if p.Repeat > 0 {
@@ -273,7 +281,7 @@ func (s *service) play(ctx context.Context, u *ui, base string) error {
 		server = " --server " + base
 	}
 	u.printf("\n%s\n", tr("接下来可以试试：", "Try next:"))
-	for _, c := range []string{"trace " + first, "trace " + uncertain, "dead ls", "replay --where \"channel=sms\"", "rules check " + s.conf.Rules} {
+	for _, c := range []string{"trace " + first, "trace " + uncertain, "dead ls", "consent show zhu.hong@huaxing.example", "replay --where \"channel=sms\"", "rules check " + s.conf.Rules} {
 		u.printf("  yizhan %s%s\n", c, server)
 	}
 	u.printf("  %s\n\n%s\n", base+"/sandbox/", tr("按 Ctrl+C 停止。", "Ctrl+C stops it."))
@@ -285,6 +293,7 @@ func (s *service) play(ctx context.Context, u *ui, base string) error {
 func (s *service) rest(ctx context.Context, samples []sample, limit time.Duration) ([][]ledger.Story, error) {
 	ctx2, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	until := time.Now().Add(limit)
 	for {
 		open := 0
 		out := make([][]ledger.Story, len(samples))
@@ -298,7 +307,7 @@ func (s *service) rest(ctx context.Context, samples []sample, limit time.Duratio
 				if err != nil {
 					return nil, err
 				}
-				if len(st) == 0 || st[0].Open {
+				if len(st) == 0 || goesOn(st[0], until) {
 					open++
 				}
 				out[i] = append(out[i], st...)
@@ -313,6 +322,13 @@ func (s *service) rest(ctx context.Context, samples []sample, limit time.Duratio
 		case <-time.After(500 * time.Millisecond):
 		}
 	}
+}
+
+// goesOn says whether something more happens to the event before until; what waits for the morning does not.
+func goesOn(st ledger.Story, until time.Time) bool {
+	return st.Open && (len(st.Deliveries) == 0 || slices.ContainsFunc(st.Deliveries, func(d ledger.DeliveryStory) bool {
+		return !d.State.Terminal() && (d.State != schemas.Held || d.Due.Before(until))
+	}))
 }
 
 // outcomes sums up: "sms accepted, mail accepted ×3".
@@ -340,7 +356,11 @@ func outcomes(stories []ledger.Story) string {
 }
 
 func post(ctx context.Context, url string, event map[string]any) error {
-	b, err := json.Marshal(event)
+	return postAs(ctx, url, "application/cloudevents+json", event, http.StatusAccepted)
+}
+
+func postAs(ctx context.Context, url, media string, v any, want int) error {
+	b, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
@@ -350,14 +370,14 @@ func post(ctx context.Context, url string, event map[string]any) error {
 	if err != nil {
 		return err
 	}
-	r.Header.Set("Content-Type", "application/cloudevents+json")
+	r.Header.Set("Content-Type", media)
 	res, err := http.DefaultClient.Do(r)
 	if err != nil {
 		return err
 	}
 	defer res.Body.Close()
 	body, _ := io.ReadAll(io.LimitReader(res.Body, 4096))
-	if res.StatusCode != http.StatusAccepted {
+	if res.StatusCode != want {
 		return fmt.Errorf("%s: %s", res.Status, body)
 	}
 	return nil

@@ -220,7 +220,7 @@ func (p *publisher) refuse(where, detail string, problems []schemas.Problem) {
 	}
 }
 
-// post makes the request, and makes it again while the server is busy, as it asks.
+// post sends a batch as one request.
 func (p *publisher) post(ctx context.Context, batch []item) (*answer, error) {
 	mediaType, body := "application/cloudevents+json", batch[0].raw
 	if len(batch) > 1 {
@@ -231,10 +231,16 @@ func (p *publisher) post(ctx context.Context, batch []item) (*answer, error) {
 		}
 		body = append(append([]byte{'['}, bytes.Join(parts, []byte{','})...), ']')
 	}
-	left := p.timeout
+	return p.client.patient(ctx, p.timeout, p.bar, "/v1/events", mediaType, body)
+}
+
+// patient posts, and posts again while the server is busy, as it asks, until the waits take longer than timeout.
+// What is posted this way must be safe to repeat.
+func (c *client) patient(ctx context.Context, timeout time.Duration, bar *progress, path, mediaType string, body []byte) (*answer, error) {
+	left := timeout
 	for {
 		began := time.Now()
-		a, err := p.client.call(ctx, http.MethodPost, "/v1/events", nil, mediaType, body)
+		a, err := c.call(ctx, http.MethodPost, path, nil, mediaType, body)
 		if err != nil || a.status != http.StatusTooManyRequests && a.status != http.StatusServiceUnavailable {
 			return a, err
 		}
@@ -242,7 +248,7 @@ func (p *publisher) post(ctx context.Context, batch []item) (*answer, error) {
 		if left -= time.Since(began) + wait; left < 0 {
 			return a, nil
 		}
-		p.bar.set(0, 0, fmt.Sprintf(tr("服务器繁忙，%s 后重试", "the server is busy, next try in %s"), wait.Round(time.Second)))
+		bar.set(0, 0, fmt.Sprintf(tr("服务器繁忙，%s 后重试", "the server is busy, next try in %s"), wait.Round(time.Second)))
 		if err := pause(ctx, wait); err != nil {
 			return nil, err
 		}

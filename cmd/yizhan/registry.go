@@ -8,6 +8,7 @@ import (
 	"github.com/yizhan-dev/yizhan/channels/webhook"
 	"github.com/yizhan-dev/yizhan/rules"
 	"github.com/yizhan-dev/yizhan/rules/characters"
+	"github.com/yizhan-dev/yizhan/rules/consent"
 	"github.com/yizhan-dev/yizhan/rules/dailycap"
 	"github.com/yizhan-dev/yizhan/rules/expiry"
 	"github.com/yizhan-dev/yizhan/rules/link"
@@ -42,5 +43,8 @@ func guardFactories() map[string]rules.GuardFactory {
 }
 
 func reserverFactories() map[string]rules.ReserverFactory {
-	return map[string]rules.ReserverFactory{"daily_cap": dailycap.New}
+	return map[string]rules.ReserverFactory{
+		"consent":   consent.New,
+		"daily_cap": dailycap.New,
+	}
 }

@@ -14,7 +14,7 @@ import (
 func commands() []*cobra.Command {
 	return []*cobra.Command{
 		devCmd(), serveCmd(), configCmd(), rulesCmd(),
-		publishCmd(), traceCmd(), deadCmd(), replayCmd(),
+		publishCmd(), traceCmd(), deadCmd(), replayCmd(), consentCmd(),
 		versionCmd(),
 	}
 }

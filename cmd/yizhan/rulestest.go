@@ -20,8 +20,8 @@ func rulesTestCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   tr("test 事件.json", "test EVENT.json"),
 		Short: tr("试运行一个事件：走哪条路由、为何、每条规则怎么说、最终的文字", "Try an event: which route and why, what each guard says, the rendered texts"),
-		Long: tr("在本机试运行，不连接服务器，不发送。每日上限（daily_cap）取决于已发送的数量，只在发送时判断。",
-			"Runs on this machine: no server is asked and nothing is sent. The daily cap depends on what was sent before,\nso it is judged when sending only."),
+		Long: tr("在本机试运行，不连接服务器，不发送。每日上限（daily_cap）取决于已发送的数量，\n同意与退订（consent）取决于登记的记录，都只在发送时判断。",
+			"Runs on this machine: no server is asked and nothing is sent. The daily cap depends on what was sent before,\nconsent on what is on record: both are judged when sending only."),
 		Example: "  yizhan rules test event.json\n  yizhan rules test event.json --rules rules.yaml --at 2026-11-23T22:30:00+08:00",
 		Args:    exactlyOne("事件文件", "the event's file"),
 	}
@@ -299,7 +299,7 @@ func (t *trial) print(u *ui) {
 	}
 	u.printf("\n")
 	if t.Sent > 0 {
-		u.printf(tr("共会发送 %d 条消息（每日上限在发送时判断）\n", "%d would be sent (the daily cap is judged when sending)\n"), t.Sent)
+		u.printf(tr("共会发送 %d 条消息（每日上限和同意记录在发送时判断）\n", "%d would be sent (daily cap and consent are judged when sending)\n"), t.Sent)
 		return
 	}
 	u.printf("%s\n", u.paint(red, tr("不会发送任何消息", "nothing would be sent")))

@@ -184,7 +184,9 @@ func (s *service) close() {
 
 func (s *service) loadRules() error {
 	s.rulesAt = s.rulesWritten()
-	book, err := s.conf.loadBook(s.Dispatcher.Channels, rules.Env{Caps: broker.CapStore{B: s.Broker, Hasher: s.hasher}})
+	book, err := s.conf.loadBook(s.Dispatcher.Channels, rules.Env{
+		Caps: broker.CapStore{B: s.Broker, Hasher: s.hasher}, Consents: broker.ConsentStore{B: s.Broker, Hasher: s.hasher},
+	})
 	if err != nil {
 		return err
 	}

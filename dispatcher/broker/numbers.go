@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/yizhan-dev/yizhan/rules"
 	"github.com/yizhan-dev/yizhan/schemas"
@@ -113,18 +114,100 @@ var _ rules.Store = CapStore{}
 
 // Load reads a record.
 func (s CapStore) Load(ctx context.Context, key string) ([]byte, uint64, error) {
-	m, err := s.B.Last(ctx, Caps, "yz.cap."+s.Hash(key))
+	return s.B.load(ctx, Caps, "yz.cap."+s.Hash(key))
+}
+
+// Swap writes a record by compare-and-set.
+func (s CapStore) Swap(ctx context.Context, key string, value []byte, revision uint64, ttl time.Duration) (uint64, error) {
+	return s.B.swap(ctx, Caps, "yz.cap."+s.Hash(key), value, revision, ttl)
+}
+
+// ConsentStore is the rules.Store of consents. Keys are tenant/address: the tenant stays readable, the
+// address is hashed. The value says whose it is: that is what it is kept for.
+type ConsentStore struct {
+	B *Broker
+	Hasher
+}
+
+var (
+	_ rules.Store  = ConsentStore{}
+	_ rules.Lister = ConsentStore{}
+)
+
+func (s ConsentStore) subject(key string) string {
+	tenant, _, _ := strings.Cut(key, "/")
+	return "yz.consent." + Token(tenant) + "." + s.Hash("consent "+key)
+}
+
+// Load reads a record.
+func (s ConsentStore) Load(ctx context.Context, key string) ([]byte, uint64, error) {
+	return s.B.load(ctx, Consents, s.subject(key))
+}
+
+// Swap writes a record by compare-and-set. Records are kept for ever: the stream refuses another ttl than 0.
+func (s ConsentStore) Swap(ctx context.Context, key string, value []byte, revision uint64, ttl time.Duration) (uint64, error) {
+	return s.B.swap(ctx, Consents, s.subject(key), value, revision, ttl)
+}
+
+// Each lists the records of a tenant, "" is all of them, see [rules.Lister]. A revision is the record's
+// sequence in the stream.
+func (s ConsentStore) Each(ctx context.Context, tenant string, from uint64, f func(value []byte, revision uint64) bool) error {
+	filter := "yz.consent.>"
+	if tenant != "" {
+		filter = "yz.consent." + Token(tenant) + ".*"
+	}
+	c, err := s.B.JS.CreateConsumer(ctx, Consents, jetstream.ConsumerConfig{
+		FilterSubject: filter, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1),
+		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: 30 * time.Second,
+	})
+	if err != nil {
+		return fmt.Errorf("consents: %w", err)
+	}
+	name := c.CachedInfo().Name
+	defer func() { _ = s.B.JS.DeleteConsumer(context.WithoutCancel(ctx), Consents, name) }()
+	for left := c.CachedInfo().NumPending; left > 0; {
+		batch, err := c.Fetch(int(min(left, 1000)), jetstream.FetchMaxWait(5*time.Second))
+		if err != nil {
+			return fmt.Errorf("consents: %w", err)
+		}
+		n := uint64(0)
+		for m := range batch.Messages() {
+			n++
+			meta, err := m.Metadata()
+			if err != nil {
+				return fmt.Errorf("consents: %w", err)
+			}
+			if !f(m.Data(), meta.Sequence.Stream) {
+				return nil
+			}
+		}
+		if err := batch.Error(); err != nil {
+			return fmt.Errorf("consents: %w", err)
+		}
+		if n == 0 { // replaced meanwhile
+			return ctx.Err()
+		}
+		left -= min(n, left)
+	}
+	return nil
+}
+
+// load reads the record on a subject; an absent one is nil, 0.
+func (b *Broker) load(ctx context.Context, stream, subject string) ([]byte, uint64, error) {
+	m, err := b.Last(ctx, stream, subject)
 	if err != nil || m == nil {
 		return nil, 0, err
 	}
 	return m.Data, m.Sequence, nil
 }
 
-// Swap writes a record by compare-and-set.
-func (s CapStore) Swap(ctx context.Context, key string, value []byte, revision uint64, ttl time.Duration) (uint64, error) {
-	m := &nats.Msg{Subject: "yz.cap." + s.Hash(key), Data: value, Header: nats.Header{}}
-	m.Header.Set("Nats-TTL", ttl.Round(time.Second).String())
-	rev, err := s.B.Put(ctx, Caps, m, revision)
+// swap writes the record on a subject by compare-and-set; ttl 0 is for ever.
+func (b *Broker) swap(ctx context.Context, stream, subject string, value []byte, revision uint64, ttl time.Duration) (uint64, error) {
+	m := &nats.Msg{Subject: subject, Data: value, Header: nats.Header{}}
+	if ttl > 0 {
+		m.Header.Set("Nats-TTL", ttl.Round(time.Second).String())
+	}
+	rev, err := b.Put(ctx, stream, m, revision)
 	if errors.Is(err, ErrConflict) {
 		return 0, rules.ErrConflict
 	}

@@ -21,6 +21,7 @@ const (
 	Ledger     = "LEDGER"     // what happened to each delivery
 	Dead       = "DEAD"       // dead letters, whole
 	Caps       = "CAPS"       // one record a number: who used the daily cap
+	Consents   = "CONSENTS"   // one record an address and tenant: who agreed to what, who refused
 	Nonces     = "NONCES"     // nonces of signed requests, seen by any pod
 )
 
@@ -95,6 +96,10 @@ func (b *Broker) layout() []jetstream.StreamConfig {
 		{
 			Name: Caps, Subjects: []string{"yz.cap.>"}, Retention: jetstream.LimitsPolicy, MaxMsgsPerSubject: 1, AllowMsgTTL: true,
 			Duplicates: duplicates,
+		},
+		{
+			Name: Consents, Subjects: []string{"yz.consent.>"}, Retention: jetstream.LimitsPolicy, MaxMsgsPerSubject: 1,
+			Compression: jetstream.S2Compression, Duplicates: duplicates,
 		},
 		{
 			Name: Nonces, Subjects: []string{"yz.nonce.>"}, Retention: jetstream.LimitsPolicy, MaxMsgsPerSubject: 1,

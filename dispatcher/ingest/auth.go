@@ -68,7 +68,8 @@ func (c caller) allowsType(typ string) bool {
 // want is what a route asks of a request.
 type want struct {
 	role string
-	body int64 // most bytes
+	also string // a role that does as well; "" is none
+	body int64  // most bytes
 	// bare: the body says everything, so a signature over it is enough without TLS. Elsewhere the
 	// path, the query or headers matter too, and Standard Webhooks signs none of them.
 	bare bool
@@ -116,7 +117,7 @@ func (s *server) enter(w *answer, r *http.Request, n want) (who caller, body []b
 	if verified != nil {
 		w.key = verified.ID // the log names it also when it may not do this
 	}
-	if err = s.admit(verified, addr, n.role); err == nil {
+	if err = s.admit(verified, addr, n); err == nil {
 		who = caller{verified}
 		if signed {
 			err = s.once(r.Context(), verified, r.Header.Get("Webhook-Id"))
@@ -241,7 +242,7 @@ func (s *server) bearer(header string) *key {
 }
 
 // admit judges whether a verified key (nil: none) may do this, now and from there.
-func (s *server) admit(k *key, addr netip.Addr, role string) error {
+func (s *server) admit(k *key, addr netip.Addr, n want) error {
 	now := time.Now()
 	switch {
 	case k == nil:
@@ -252,8 +253,8 @@ func (s *server) admit(k *key, addr netip.Addr, role string) error {
 		return unauthenticated("key-not-valid", text("密钥 %s 已于 %s 失效", "key %s expired at %s", k.ID, k.Expires.Format(time.RFC3339)))
 	case len(k.networks) > 0 && !within(k.networks, addr):
 		return forbidden("network", text("密钥 %s 不允许从 %s 使用", "key %s may not be used from %s", k.ID, addr))
-	case !slices.Contains(k.Roles, role):
-		return forbidden("role", text("密钥 %s 没有角色 %s", "key %s does not have the role %s", k.ID, role))
+	case !slices.Contains(k.Roles, n.role) && !slices.Contains(k.Roles, n.also):
+		return forbidden("role", text("密钥 %s 没有角色 %s", "key %s does not have the role %s", k.ID, n.role))
 	}
 	return nil
 }

@@ -7,6 +7,7 @@
 //	events.go   POST /v1/events
 //	story.go    what became of an event, and taking it back
 //	dead.go     dead letters and replays
+//	consents.go who agreed to what, and who refused
 //	problem.go  how this API says no
 //	serve.go    the server, its limits and its end
 package ingest
@@ -115,6 +116,14 @@ func (s *server) routes() []route {
 	}
 	// There also without methods: the mux would send its callers on to "/v1/events/".
 	rs = append(rs, route{"/v1/events", publish})
+	consents, replies := map[string]handler{}, map[string]handler{}
+	if !s.cfg.NoPublish || !s.cfg.NoOperate {
+		consents["POST"], replies["POST"] = s.postConsents, s.postReplies
+	}
+	if !s.cfg.NoOperate {
+		consents["GET"], consents["DELETE"] = s.listConsents, s.eraseConsent
+	}
+	rs = append(rs, route{"/v1/consents", consents}, route{"/v1/consents/replies", replies})
 	if !s.cfg.NoOperate {
 		rs = append(rs,
 			route{"/v1/events/{id...}", map[string]handler{"GET": s.getStory, "DELETE": s.recall}},

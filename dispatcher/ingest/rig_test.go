@@ -28,6 +28,7 @@ import (
 	"github.com/yizhan-dev/yizhan/dispatcher/deadletter"
 	"github.com/yizhan-dev/yizhan/dispatcher/ledger"
 	"github.com/yizhan-dev/yizhan/rules"
+	"github.com/yizhan-dev/yizhan/rules/consent"
 	"github.com/yizhan-dev/yizhan/rules/expiry"
 	"github.com/yizhan-dev/yizhan/rules/quiet"
 	"github.com/yizhan-dev/yizhan/rules/signature"
@@ -84,7 +85,8 @@ func newRig(t testing.TB, change ...func(*broker.Config)) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	book, err := rules.Load([]byte(testRules), map[string]rules.GuardFactory{"expiry": expiry.New, "quiet_hours": quiet.New, "signature": signature.New}, nil, rules.Env{})
+	book, err := rules.Load([]byte(testRules), map[string]rules.GuardFactory{"expiry": expiry.New, "quiet_hours": quiet.New, "signature": signature.New},
+		map[string]rules.ReserverFactory{"consent": consent.New}, rules.Env{Consents: broker.ConsentStore{B: b, Hasher: hasher}})
 	if err == nil {
 		err = book.Check(map[string]string{"sms": "sms"})
 	}

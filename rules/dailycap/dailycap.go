@@ -22,8 +22,11 @@ import (
 	"github.com/yizhan-dev/yizhan/schemas/strictyaml"
 )
 
-// Rule is the id of the rule.
-const Rule = "12"
+// Rule is the id of the rule, and unavailable the code for a count that cannot be read or written.
+const (
+	Rule        = "12"
+	unavailable = "cap-unavailable"
+)
 
 const (
 	maxLimit = 50 // the carriers' own
@@ -128,6 +131,9 @@ func known(c schemas.Category) bool { return slices.Contains(schemas.Categories,
 // DivertTo is the channel of over: divert:<channel>; "" otherwise.
 func (r *Cap) DivertTo() string { return r.divert }
 
+// Concerns says whether the message counts: it goes to a number, over a channel that is capped.
+func (r *Cap) Concerns(in rules.Input) bool { return in.Capped && in.Delivery.To.Phone != "" }
+
 // Reserve asks for leave to call the provider once, between in.Now and until, for in.Delivery's
 // number; a delivery without a number passes. The holder's earlier leave, if any, moves to the new
 // interval. Verdicts: Pass, or what guards.daily_cap.over says (Hold with the first instant that
@@ -141,11 +147,11 @@ func (r *Cap) Reserve(ctx context.Context, in rules.Input, holder string, until 
 	category := in.Delivery.Category
 	switch length := until.Sub(in.Now); {
 	case holder == "" || len(holder) > maxHolder:
-		return rules.Verdict{}, fmt.Errorf("daily cap: holder has %d bytes, want 1..%d", len(holder), maxHolder)
+		return rules.Verdict{Rule: unavailable}, fmt.Errorf("daily cap: holder has %d bytes, want 1..%d", len(holder), maxHolder)
 	case length <= 0 || length > maxCall:
-		return rules.Verdict{}, fmt.Errorf("daily cap: a call of %s, want more than 0 and at most %s", length, maxCall)
+		return rules.Verdict{Rule: unavailable}, fmt.Errorf("daily cap: a call of %s, want more than 0 and at most %s", length, maxCall)
 	case !known(category):
-		return rules.Verdict{}, fmt.Errorf("daily cap: unknown category %q", category)
+		return rules.Verdict{Rule: unavailable}, fmt.Errorf("daily cap: unknown category %q", category)
 	}
 	now := in.Now.UnixMilli()
 	call := Entry{Holder: holder, From: now - skew.Milliseconds(), To: ceilMillis(until.Add(skew)), Category: category}
@@ -159,7 +165,7 @@ func (r *Cap) Reserve(ctx context.Context, in rules.Input, holder string, until 
 		return with(entries, call), true
 	})
 	if err != nil {
-		return rules.Verdict{}, fmt.Errorf("daily cap: %w", err)
+		return rules.Verdict{Rule: unavailable}, fmt.Errorf("daily cap: %w", err)
 	}
 	return verdict, nil
 }
