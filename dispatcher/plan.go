@@ -304,8 +304,8 @@ func (d *Dispatcher) ruled(v rules.Verdict, attempts int) *ledger.Record {
 		return r
 	}
 	code := v.Rule
-	if code != "" && strings.Trim(code, "0123456789") == "" {
-		code = "rule-" + code // one of the carriers' numbered rules
+	if code == "x" || code != "" && strings.Trim(code, "0123456789") == "" {
+		code = "rule-" + code // one of the carriers' rules, which have numbers
 	}
 	why := d.Explain(&channels.Failure{Kind: "dispatcher", Code: code})
 	r.Cause = &schemas.Cause{Kind: "dispatcher", Code: code, Class: string(why.Class), Hits: v.Hits}
