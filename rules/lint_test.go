@@ -111,7 +111,7 @@ templates:
 		"sms3": {Kind: "sms", Provider: "tencent", Signature: "华星"}, "mail": {Kind: "email"}, "ops": {Kind: "webhook"},
 	}
 	var got []string
-	for _, r := range book.LintTemplates(channels) {
+	for _, r := range book.LintTemplates(channels, rules.Draft{}) {
 		got = append(got, r.Template+" "+r.For+" "+r.Channel+" "+r.Action)
 		if r.Line == 0 || r.Column == 0 {
 			t.Errorf("%s has no place", r.Template)

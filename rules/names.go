@@ -12,7 +12,7 @@ type Rule struct {
 	schemas.Text
 }
 
-// names lists every rule of the product: the carriers' twelve under their numbers, then ours.
+// ruleNames lists every rule of the product: the carriers' twelve under their numbers, then ours.
 var ruleNames = []Rule{
 	{"1", schemas.Text{Zh: "① 未经同意的营销", En: "① unsolicited marketing"}},
 	{"2", schemas.Text{Zh: "② 引流到公众号、QQ 群或个人联系方式", En: "② WeChat, QQ and personal contacts"}},
@@ -84,6 +84,9 @@ var Classes = []string{
 	"verification", "invoice", "approval", "logistics", "inventory", "finance_voucher", "payment_reminder", "payroll", "hr", "it_alert",
 	"maintenance", "customer_service", "marketing_optin", "marketing_blind",
 }
+
+// Providers are the SMS providers whose rules differ, as Input.Provider names them.
+var Providers = []string{"aliyun", "tencent", "huawei"}
 
 var fieldNames = map[string]schemas.Text{
 	"text": {Zh: "正文", En: "text"}, "subject": {Zh: "主题", En: "subject"}, "html": {Zh: "HTML 正文", En: "HTML"},

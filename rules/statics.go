@@ -105,11 +105,11 @@ type TemplateReport struct {
 	Report
 }
 
-// LintTemplates judges the words of every template as strictly as the rules can: without values,
-// without a category or class that would excuse a word, and without a clock. channels are the configured
-// ones by name; a text for a kind is judged for each provider and signature among them, or for the
-// kind alone where there is none.
-func (b *Book) LintTemplates(channels map[string]Channel) []TemplateReport {
+// LintTemplates judges the words of every template, without values. channels are the configured ones by
+// name; a text for a kind is judged for each provider and signature among them, or for the kind alone
+// where there is none. A category or class of as may excuse a word, and its time makes a clock; with
+// the zero Draft nothing does, which is the strictest.
+func (b *Book) LintTemplates(channels map[string]Channel, as Draft) []TemplateReport {
 	var out []TemplateReport
 	for _, name := range slices.Sorted(maps.Keys(b.templates)) {
 		for _, key := range slices.Sorted(maps.Keys(b.templates[name])) {
@@ -118,10 +118,9 @@ func (b *Book) LintTemplates(channels map[string]Channel) []TemplateReport {
 				r := TemplateReport{Template: name, For: key, Channel: use.name, Report: Report{Action: ReportPass}}
 				r.Line, r.Column = t.place()
 				for i, m := range t.statics {
-					one := b.Lint(Draft{
-						Kind: use.Kind, Provider: use.Provider, Signature: use.Signature,
-						Message: schemas.Message{Template: name, Subject: m.Subject, Text: m.Text, HTML: m.HTML},
-					}.Input())
+					as.Kind, as.Provider, as.Signature, as.Message = use.Kind, use.Provider, use.Signature, m
+					as.Message.Template = name
+					one := b.Lint(as.Input())
 					if i == 0 || Stronger(r.Action, one.Action) != r.Action {
 						r.Report, r.Message = one, m
 					}
@@ -131,6 +130,13 @@ func (b *Book) LintTemplates(channels map[string]Channel) []TemplateReport {
 		}
 	}
 	return out
+}
+
+// WithGuards is the book with the guards of another: its templates under somebody else's rules.
+func (b *Book) WithGuards(of *Book) *Book {
+	out := *b
+	out.guards, out.reservers = of.guards, of.reservers
+	return &out
 }
 
 type use struct {

@@ -69,6 +69,7 @@ func configFlag(cmd *cobra.Command) *string {
 // channelSection is what the rules need to know of a channel in yizhan.yaml.
 type channelSection struct {
 	Kind      string `yaml:"kind"`
+	Provider  string `yaml:"provider"`
 	Signature string `yaml:"signature"`
 }
 

@@ -222,7 +222,7 @@ func (r *rulesFile) tryDelivery(e *schemas.Event, to schemas.Recipient, channel,
 		m.Signature = cmp.Or(m.Signature, r.channels[channel].Signature)
 	}
 	d.Message = &m
-	in := rules.Input{Kind: kind, Signature: m.Signature, Now: now, Delivery: &schemas.Delivery{
+	in := rules.Input{Kind: kind, Provider: r.channels[channel].Provider, Signature: m.Signature, Now: now, Delivery: &schemas.Delivery{
 		ID:    schemas.DeliveryID(e.Tenant, e.Source, e.ID, to.Phone+to.Email+to.Webhook, channel),
 		Event: schemas.EventRef{Source: e.Source, ID: e.ID, Type: e.Type, Time: e.Time}, Tenant: e.Tenant, Channel: channel,
 		Category: e.Data.Category, Priority: e.Data.Priority, To: to, Message: m, Route: route,
@@ -349,7 +349,10 @@ func (d *deliveryTrial) print(u *ui, i, n int) {
 			guards.add(g.Name, c, why)
 		}
 		for _, h := range g.Hits {
-			guards.add(g.Name, c, strings.TrimPrefix(why+tr("；", "; ")+hitLine(h)+tr("：", ": ")+say(h.Advice), tr("；", "; ")))
+			if g.Action == "send" { // it goes out, and a person should look
+				c = cell{say(reportWords[h.Action]), reportColor(h.Action)}
+			}
+			guards.add(g.Name, c, strings.TrimPrefix(why+tr("；", "; ")+hitAdvice(h), tr("；", "; ")))
 		}
 	}
 	guards.print(u, "  ")
