@@ -308,7 +308,7 @@ func (d *Dispatcher) ruled(v rules.Verdict, attempts int) *ledger.Record {
 		code = "rule-" + code // one of the carriers' rules, which have numbers
 	}
 	why := d.Explain(&channels.Failure{Kind: "dispatcher", Code: code})
-	r.Cause = &schemas.Cause{Kind: "dispatcher", Code: code, Class: string(why.Class), Hits: v.Hits}
+	r.Cause = &schemas.Cause{Kind: "dispatcher", Code: code, Class: string(why.Class), Hits: some(v.Hits)}
 	switch v.Action {
 	case rules.Hold:
 		r.State, r.Due, r.Step = schemas.Held, v.Until, ledger.StepWait
@@ -323,6 +323,11 @@ func (d *Dispatcher) ruled(v rules.Verdict, attempts int) *ledger.Record {
 	}
 	return r
 }
+
+// maxKept bounds the hits in a record: who reads it needs to see why, not everything.
+const maxKept = 20
+
+func some(hits []schemas.Hit) []schemas.Hit { return hits[:min(len(hits), maxKept)] }
 
 func addressOf(r schemas.Recipient, a channels.Address) string {
 	switch a {

@@ -1,47 +1,14 @@
 package main
 
 import (
-	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/yizhan-dev/yizhan/rules"
 	"github.com/yizhan-dev/yizhan/schemas"
 )
 
-// hitLine is one hit on one line, wherever hits are shown: the rule's name, the matched text and its
-// place in code points counted from 1 as people do, what it means, how it is disguised, what made it
-// count, and whose words they are.
-func hitLine(h schemas.Hit) string {
-	s := say(rules.RuleName(h.Rule))
-	if h.Text != "" {
-		s += tr("：", ": ") + quoted(h.Text)
-	}
-	if h.Field != "" {
-		field := say(rules.FieldName(h.Field))
-		switch {
-		case h.End == h.Start+1:
-			s += fmt.Sprintf(tr("（%s第 %d 字）", " (%s, character %d)"), spacedZh(field), h.End)
-		case h.End > h.Start:
-			s += fmt.Sprintf(tr("（%s第 %d–%d 字）", " (%s, characters %d–%d)"), spacedZh(field), h.Start+1, h.End)
-		default:
-			s += fmt.Sprintf(tr("（%s）", " (%s)"), field)
-		}
-	}
-	if h.Term != "" && h.Term != h.Text {
-		s += tr("，即", ", that is ") + quoted(h.Term)
-	}
-	if h.Via != "" {
-		s += tr("，伪装：", ", disguised: ") + say(rules.DisguiseName(h.Via))
-	}
-	if h.Cue != "" {
-		s += tr("，依据：", ", beside ") + quoted(h.Cue)
-	}
-	if h.Origin != "" && h.Origin != h.Field {
-		s += tr("，出自", ", from ") + tr("", "the ") + say(rules.FieldName(h.Origin))
-	}
-	return s
-}
+// hitLine is one hit on one line, wherever hits are shown.
+func hitLine(h schemas.Hit) string { return say(rules.Describe(h)) }
 
 // hitAdvice is hitLine and what to do about it.
 func hitAdvice(h schemas.Hit) string {
@@ -49,23 +16,6 @@ func hitAdvice(h schemas.Hit) string {
 		return hitLine(h) + tr("：", ": ") + advice
 	}
 	return hitLine(h)
-}
-
-// quoted shows a piece of a message, what is invisible in it too: that is how terms are disguised.
-func quoted(s string) string {
-	q := strconv.Quote(s)
-	if lang == "zh" {
-		return "“" + q[1:len(q)-1] + "”"
-	}
-	return q
-}
-
-// spacedZh puts a space after a word in Latin letters that Chinese follows.
-func spacedZh(s string) string {
-	if lang == "zh" && s != "" && s[len(s)-1] < 0x80 {
-		return s + " "
-	}
-	return s
 }
 
 // contextWidth is how much of a long line is shown around a match, in columns of a terminal.

@@ -223,6 +223,11 @@ func (u *ui) delivery(d ledger.DeliveryStory) {
 	}
 	history.print(u, "    ")
 	u.verdict(verdictOf(d.State, d.Due, d.To, d.Cause), d.Cause)
+	look := newTable()
+	for _, h := range d.Review {
+		look.add(cell{tr("请复核", "Please look"), yellow}, hitAdvice(h))
+	}
+	look.print(u, "  ")
 }
 
 // verdict is how a story ends: what happened, whose job it is, what to do now.

@@ -67,8 +67,8 @@ func (c caller) allowsType(typ string) bool {
 
 // want is what a route asks of a request.
 type want struct {
-	role string
-	body int64 // most bytes
+	role string // "": any key will do
+	body int64  // most bytes
 	// bare: the body says everything, so a signature over it is enough without TLS. Elsewhere the
 	// path, the query or headers matter too, and Standard Webhooks signs none of them.
 	bare bool
@@ -252,7 +252,7 @@ func (s *server) admit(k *key, addr netip.Addr, role string) error {
 		return unauthenticated("key-not-valid", text("密钥 %s 已于 %s 失效", "key %s expired at %s", k.ID, k.Expires.Format(time.RFC3339)))
 	case len(k.networks) > 0 && !within(k.networks, addr):
 		return forbidden("network", text("密钥 %s 不允许从 %s 使用", "key %s may not be used from %s", k.ID, addr))
-	case !slices.Contains(k.Roles, role):
+	case role != "" && !slices.Contains(k.Roles, role):
 		return forbidden("role", text("密钥 %s 没有角色 %s", "key %s does not have the role %s", k.ID, role))
 	}
 	return nil

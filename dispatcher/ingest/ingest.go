@@ -115,6 +115,9 @@ func (s *server) routes() []route {
 	}
 	// There also without methods: the mux would send its callers on to "/v1/events/".
 	rs = append(rs, route{"/v1/events", publish})
+	if !s.cfg.NoPublish || !s.cfg.NoOperate {
+		rs = append(rs, route{"/v1/lint", map[string]handler{"POST": s.lint}})
+	}
 	if !s.cfg.NoOperate {
 		rs = append(rs,
 			route{"/v1/events/{id...}", map[string]handler{"GET": s.getStory, "DELETE": s.recall}},
