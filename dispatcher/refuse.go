@@ -1,7 +1,6 @@
 package dispatcher
 
 import (
-	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +18,8 @@ func (d *Dispatcher) Refusals(e *schemas.Event, now time.Time) []schemas.Problem
 		return nil
 	}
 	_, planned, _ := d.deliveries(e, book, now) // why there are none, the planner tells
+	type words struct{ pointer, rule, text string }
+	seen := map[words]bool{}
 	var problems []schemas.Problem
 	for _, p := range planned {
 		if p.record.State != schemas.Suppressed || p.record.Cause == nil {
@@ -28,9 +29,10 @@ func (d *Dispatcher) Refusals(e *schemas.Event, now time.Time) []schemas.Problem
 			if h.Action != rules.ReportBlock {
 				continue
 			}
-			// Several recipients get the same words: told once.
-			if problem := refusal(e, h); !slices.Contains(problems, problem) {
-				problems = append(problems, problem)
+			// Several recipients, and several channels, get the same words: told once.
+			if told := (words{pointerOf(e, h), h.Rule, h.Text}); !seen[told] {
+				seen[told] = true
+				problems = append(problems, refusal(e, h))
 				countHits([]schemas.Hit{h})
 			}
 		}

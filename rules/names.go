@@ -56,18 +56,19 @@ func RuleName(id string) schemas.Text {
 
 // disguises are the ways in which a term hides, as Hit.Via names them.
 var disguises = map[string]schemas.Text{
-	"marks":     {Zh: "夹零宽字符或符号", En: "zero-width characters or marks in between"},
-	"gap":       {Zh: "字间夹空格或符号", En: "characters set apart"},
-	"alias":     {Zh: "代称", En: "a byname"},
-	"split":     {Zh: "拆字", En: "characters taken to pieces"},
-	"pinyin":    {Zh: "拼音", En: "pinyin"},
-	"homophone": {Zh: "谐音字", En: "characters that sound alike"},
-	"initials":  {Zh: "拼音首字母", En: "pinyin initials"},
-	"shape":     {Zh: "形近字", En: "characters that look alike"},
-	"number":    {Zh: "数字变体", En: "digits in another script"},
-	"insert":    {Zh: "夹杂字母或数字", En: "letters or digits in between"},
-	"reversed":  {Zh: "倒序", En: "written backwards"},
-	"fold":      {Zh: "字形变体（全角、繁体、异体）", En: "another form of the characters (width, traditional, variants)"},
+	"fold":          {Zh: "异体写法（繁体、兼容字符或形似字母）", En: "other forms of the characters (traditional, compatible, letters that look alike)"},
+	"hidden":        {Zh: "夹不可见字符或表情符号", En: "invisible characters or emoji inside"},
+	"gap":           {Zh: "字间夹空格或符号", En: "characters set apart"},
+	"alias":         {Zh: "代称或另一种写法", En: "another spelling"},
+	"split":         {Zh: "拆字", En: "characters taken to pieces"},
+	"pinyin":        {Zh: "拼音", En: "pinyin"},
+	"homophone":     {Zh: "谐音字", En: "characters that sound alike"},
+	"homophone-all": {Zh: "全部用谐音字", En: "only characters that sound alike"},
+	"initials":      {Zh: "拼音首字母", En: "pinyin initials"},
+	"insert":        {Zh: "夹杂字母或数字", En: "letters or digits inside"},
+	"reversed":      {Zh: "倒序", En: "written backwards"},
+	"shape":         {Zh: "形近字", En: "characters that look alike"},
+	"number":        {Zh: "数字的其他写法", En: "digits in another script"},
 }
 
 // DisguiseName words Hit.Via; one that is not known stays as it is.
@@ -86,7 +87,7 @@ var Classes = []string{
 }
 
 // Providers are the SMS providers whose rules differ, as Input.Provider names them.
-var Providers = []string{"aliyun", "tencent", "huawei"}
+func Providers() []string { return []string{"aliyun", "huawei", "tencent"} }
 
 var fieldNames = map[string]schemas.Text{
 	"text": {Zh: "正文", En: "text"}, "subject": {Zh: "主题", En: "subject"}, "html": {Zh: "HTML 正文", En: "HTML"},

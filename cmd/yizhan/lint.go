@@ -95,7 +95,7 @@ func (l *linter) check(at string, args int, jsonl bool) error {
 		return usageError("--"+flag+" 只能是 "+list, "--"+flag+" must be one of "+list)
 	}
 	categories := strings.Split(joinStrings(schemas.Categories), ", ")
-	err := errors.Join(oneOf("provider", l.draft.Provider, rules.Providers), oneOf("class", l.draft.Class, rules.Classes), oneOf("category", string(l.draft.Category), categories))
+	err := errors.Join(oneOf("provider", l.draft.Provider, rules.Providers()), oneOf("class", l.draft.Class, rules.Classes), oneOf("category", string(l.draft.Category), categories))
 	if bad, ok := errors.AsType[*cliError](err); ok {
 		return bad
 	}

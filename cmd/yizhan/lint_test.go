@@ -57,7 +57,7 @@ func everything() []lintedText {
 		return start, start + utf8.RuneCountInString(s)
 	}
 	one, two := schemas.Hit{
-		Rule: "5", Action: "block", Field: "text", Text: "贷\u200b款", Term: "贷款", Via: "marks", Cue: "抵押", Origin: "params/remark",
+		Rule: "5", Action: "block", Field: "text", Text: "贷\u200b款", Term: "贷款", Via: "hidden", Cue: "抵押", Origin: "params/remark",
 		Advice: schemas.Text{Zh: "删除贷款内容", En: "take the loan out"},
 	}, schemas.Hit{Rule: "2", Action: "review", Field: "text", Text: "vx", Term: "微信", Via: "alias", Origin: "template"}
 	one.Start, one.End = at(one.Text)

@@ -44,9 +44,9 @@ func (s *server) lint(w *answer, r *http.Request) error {
 		return err
 	}
 	defer done()
-	var q lintRequest
-	if err := json.Unmarshal(body, &q, json.RejectUnknownMembers(true)); err != nil {
-		return badMember(err, "text, subject, html, kind, signature, provider, class, category, tenant, template, params")
+	q, err := decodeLint(body)
+	if err != nil {
+		return err
 	}
 	book := s.book()
 	if book == nil {
@@ -70,6 +70,14 @@ func (s *server) lint(w *answer, r *http.Request) error {
 	return nil
 }
 
+func decodeLint(body []byte) (*lintRequest, error) {
+	var q lintRequest
+	if err := json.Unmarshal(body, &q, json.RejectUnknownMembers(true)); err != nil {
+		return nil, badMember(err, "text, subject, html, kind, signature, provider, class, category, tenant, template, params")
+	}
+	return &q, nil
+}
+
 // check holds the members against what they may say, and sets the default kind.
 func (q *lintRequest) check(tenants []string) (problems []schemas.Problem) {
 	fail := func(pointer, keyword, zh, en string, args ...any) {
@@ -91,7 +99,7 @@ func (q *lintRequest) check(tenants []string) (problems []schemas.Problem) {
 		name, value string
 		known       []string
 	}{
-		{"kind", q.Kind, []string{"sms", "email", "webhook"}}, {"provider", q.Provider, rules.Providers}, {"class", q.Class, rules.Classes},
+		{"kind", q.Kind, []string{"sms", "email", "webhook"}}, {"provider", q.Provider, rules.Providers()}, {"class", q.Class, rules.Classes},
 	} {
 		if f.value != "" && !slices.Contains(f.known, f.value) {
 			fail("/"+f.name, "enum", "只能是 %s 之一", "must be one of %s", strings.Join(f.known, ", "))
