@@ -156,17 +156,35 @@ func (l *linter) templates(name, text string) ([]lintedText, error) {
 
 // lintTemplates judges the words of every template of the file.
 func (r *rulesFile) lintTemplates(text string, as rules.Draft) []lintedText {
-	channels := make(map[string]rules.Channel, len(r.channels))
+	known := make(map[string]rules.Channel, len(r.channels))
 	for name, c := range r.channels {
-		channels[name] = rules.Channel{Kind: c.Kind, Provider: c.Provider, Signature: c.Signature}
+		known[name] = rules.Channel{Kind: c.Kind, Provider: c.Provider, Signature: c.Signature}
 	}
+	return templateTexts(r.name, text, r.book.LintTemplates(known, as))
+}
+
+// templateTexts are the reports of the templates of one file.
+func templateTexts(name, text string, reports []rules.TemplateReport) []lintedText {
 	src := &fileText{text}
-	var out []lintedText
-	for _, t := range r.book.LintTemplates(channels, as) {
+	out := make([]lintedText, 0, len(reports))
+	for _, t := range reports {
 		out = append(out, lintedText{
-			File: r.name, Line: t.Line, Template: t.Template, For: t.For, Channel: t.Channel, Report: t.Report,
+			File: name, Line: t.Line, Template: t.Template, For: t.For, Channel: t.Channel, Report: t.Report,
 			message: t.Message, column: t.Column, source: src,
 		})
 	}
 	return out
+}
+
+// lintedTemplates prints the templates that have hits, and how many there are.
+func (u *ui) lintedTemplates(texts []lintedText) {
+	counts := map[string]int{}
+	for i := range texts {
+		if counts[texts[i].Action]++; len(texts[i].Hits) > 0 {
+			texts[i].print(u)
+		}
+	}
+	if len(texts) > 0 {
+		u.printf("%s%s\n", tr("模板文字：", "words of the templates: "), countLine(len(texts), counts))
+	}
 }
