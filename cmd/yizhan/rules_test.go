@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/yizhan-dev/yizhan/channels"
 	"github.com/yizhan-dev/yizhan/dispatcher"
 	"github.com/yizhan-dev/yizhan/rules"
 	"github.com/yizhan-dev/yizhan/schemas"
@@ -147,6 +148,11 @@ func TestSampleWithoutTheFiles(t *testing.T) {
 	}
 }
 
+// signed is an SMS channel that is only looked at.
+type signed struct{ channels.Channel }
+
+func (signed) Traits() channels.Traits { return channels.Traits{Kind: "sms", Signature: "华星科技"} }
+
 // TestStartWarnsOfTemplates: the log names the template and the rule, and repeats none of the words.
 func TestStartWarnsOfTemplates(t *testing.T) {
 	b, err := os.ReadFile(ruleFile("rules.yaml"))
@@ -158,7 +164,7 @@ func TestStartWarnsOfTemplates(t *testing.T) {
 		t.Fatal(err)
 	}
 	core, logs := observer.New(zap.DebugLevel)
-	s := &service{log: zap.New(core), Dispatcher: &dispatcher.Dispatcher{}}
+	s := &service{log: zap.New(core), Dispatcher: &dispatcher.Dispatcher{Channels: map[string]channels.Channel{"sms": signed{}}}}
 	s.warnOfTemplates(book)
 	if logs.Len() != 1 {
 		t.Fatalf("%d lines", logs.Len())
