@@ -84,7 +84,7 @@ func TestWhatAPersonShouldLookAtIsKept(t *testing.T) {
 		}
 		s = r.story("stop", time.Second)
 		r.want(s, "sms suppressed 0")
-		if c := s.Deliveries[0].Cause; c == nil || c.Code != "rule-5" || len(c.Hits) != 2 || c.Hits[0].Origin != "params/name" {
+		if c := s.Deliveries[0].Cause; c == nil || c.Code != "rule-5" || len(c.Hits) != 2 || c.Hits[0].Text != "贷款" || c.Hits[0].Origin != "params/name" { // what decided stands first
 			t.Errorf("%+v", c)
 		}
 		if got := ruleHits(t, "5", "review") - reviews; got != 2 { // one sent, one beside the block

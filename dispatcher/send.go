@@ -147,7 +147,7 @@ func (d *Dispatcher) attempt(ctx context.Context, ch channels.Channel, j *job, f
 	r := d.outcome(ctx, ch, j, receipt, f)
 	r.Took = took.Milliseconds()
 	if r.State == schemas.Accepted || r.State == schemas.Uncertain { // it went: say what a person should look at
-		r.Review = some(v.Hits)
+		r.Review = some(v)
 	}
 	if f != nil && !f.Maybe && t.Capped && r.State != schemas.Uncertain {
 		d.release(ctx, in, j)

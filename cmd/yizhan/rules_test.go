@@ -151,7 +151,9 @@ func TestSampleWithoutTheFiles(t *testing.T) {
 // signed is an SMS channel that is only looked at.
 type signed struct{ channels.Channel }
 
-func (signed) Traits() channels.Traits { return channels.Traits{Kind: "sms", Signature: "华星科技"} }
+func (signed) Traits() channels.Traits {
+	return channels.Traits{Kind: "sms", Signature: "华星科技"}
+}
 
 // TestStartWarnsOfTemplates: the log names the template and the rule, and repeats none of the words.
 func TestStartWarnsOfTemplates(t *testing.T) {
