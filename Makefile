@@ -4,9 +4,10 @@ GO            ?= go
 FUZZTIME      ?= 10s
 BENCHTIME     ?= 1s
 GOLANGCI_LINT := v2.15.0
+DATA          ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint fuzz bench run
+.PHONY: help build test lint fuzz bench judge run
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +36,12 @@ fuzz: ## run each fuzz target for FUZZTIME (10s)
 
 bench: ## run the benchmarks, BENCHTIME (1s) each
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
+
+judge: build ## judge the labelled messages in DATA (not part of the project) and print the scores
+	@test -f $(DATA)/score.py || { echo "make judge needs a folder with score.py and labelled messages, which are not part of the project: make judge DATA=folder" >&2; exit 1; }
+	@pred=$$(mktemp) && trap 'rm -f "$$pred"' EXIT && \
+		cat $(DATA)/dev.jsonl $(DATA)/evasion_dev.jsonl $(DATA)/hardneg_dev.jsonl $(DATA)/structural_cases.jsonl | bin/yizhan lint --jsonl > "$$pred" && \
+		python3 $(DATA)/score.py "$$pred" dev
 
 run: build ## build, then run everything in one process with a sandbox; ARGS="--listen 127.0.0.1:8481"
 	bin/yizhan dev $(ARGS)

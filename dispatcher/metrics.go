@@ -1,8 +1,14 @@
 package dispatcher
 
 import (
+	"slices"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/yizhan-dev/yizhan/dispatcher/ledger"
+	"github.com/yizhan-dev/yizhan/rules"
+	"github.com/yizhan-dev/yizhan/schemas"
 )
 
 // Few metrics with bounded labels: channels are configured, states and classes are closed sets.
@@ -13,6 +19,9 @@ var (
 	statesTotal = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "yizhan_delivery_states_total", Help: "Changes of a delivery's state.",
 	}, []string{"channel", "state"})
+	ruleHitsTotal = promauto.NewCounterVec(prometheus.CounterOpts{
+		Name: "yizhan_rule_hits_total", Help: "What the rules found, by rule and action: block, review, hold.",
+	}, []string{"rule", "action"})
 	attemptsTotal = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "yizhan_attempts_total", Help: "Calls to third parties, by class of the outcome (ok when accepted).",
 	}, []string{"channel", "class"})
@@ -46,3 +55,26 @@ var (
 		Name: "yizhan_leftovers_total", Help: "Messages left behind in DELIVERIES by a killed broker and cleared.",
 	})
 )
+
+// countState counts a change of state and what the rules found for it.
+func countState(channel string, r *ledger.Record) {
+	statesTotal.WithLabelValues(channel, string(r.State)).Inc()
+	if r.Cause != nil && r.Cause.Kind == "dispatcher" {
+		countHits(r.Cause.Hits)
+	}
+	countHits(r.Review)
+}
+
+// countHits counts by the names of package rules: what a rule of somebody else calls itself is "other".
+func countHits(hits []schemas.Hit) {
+	for _, h := range hits {
+		rule, action := "other", "other"
+		if slices.ContainsFunc(rules.Rules(), func(r rules.Rule) bool { return r.ID == h.Rule }) {
+			rule = h.Rule
+		}
+		if h.Action == rules.ReportBlock || h.Action == rules.ReportReview || h.Action == rules.ReportHold {
+			action = h.Action
+		}
+		ruleHitsTotal.WithLabelValues(rule, action).Inc()
+	}
+}

@@ -304,11 +304,11 @@ func (d *Dispatcher) ruled(v rules.Verdict, attempts int) *ledger.Record {
 		return r
 	}
 	code := v.Rule
-	if code != "" && strings.Trim(code, "0123456789") == "" {
-		code = "rule-" + code // one of the carriers' numbered rules
+	if code == "x" || code != "" && strings.Trim(code, "0123456789") == "" {
+		code = "rule-" + code // one of the carriers' rules, which have numbers
 	}
 	why := d.Explain(&channels.Failure{Kind: "dispatcher", Code: code})
-	r.Cause = &schemas.Cause{Kind: "dispatcher", Code: code, Class: string(why.Class), Hits: v.Hits}
+	r.Cause = &schemas.Cause{Kind: "dispatcher", Code: code, Class: string(why.Class), Hits: some(v)}
 	switch v.Action {
 	case rules.Hold:
 		r.State, r.Due, r.Step = schemas.Held, v.Until, ledger.StepWait
@@ -322,6 +322,30 @@ func (d *Dispatcher) ruled(v rules.Verdict, attempts int) *ledger.Record {
 		r.State, r.Step = schemas.Dead, ledger.StepRuled
 	}
 	return r
+}
+
+// maxKept bounds the hits in a record: who reads it needs to see why, not everything.
+const maxKept = 20
+
+// some are the hits to keep of a verdict, those that decided first.
+func some(v rules.Verdict) []schemas.Hit {
+	decisive := rules.ReportBlock
+	if v.Action == rules.Hold {
+		decisive = rules.ReportHold
+	}
+	hits := slices.Clone(v.Hits)
+	slices.SortStableFunc(hits, func(a, b schemas.Hit) int {
+		switch {
+		case a.Action == b.Action:
+			return 0
+		case a.Action == decisive:
+			return -1
+		case b.Action == decisive:
+			return 1
+		}
+		return 0
+	})
+	return hits[:min(len(hits), maxKept)]
 }
 
 func addressOf(r schemas.Recipient, a channels.Address) string {

@@ -99,7 +99,8 @@ func (d *Dispatcher) attempt(ctx context.Context, ch channels.Channel, j *job, f
 	// A copy that was due by the broker's clock is due, also when ours is behind: held again, it would be
 	// back at once.
 	in := d.input(j.Delivery, later(begun, j.stored))
-	if v := rules.Judge(d.Book().Guards(), in); v.Action != rules.Pass {
+	v := rules.Judge(d.Book().Guards(), in)
+	if v.Action != rules.Pass {
 		if j.old {
 			d.release(ctx, in, j, nil)
 		}
@@ -143,6 +144,9 @@ func (d *Dispatcher) attempt(ctx context.Context, ch channels.Channel, j *job, f
 	took := time.Since(called)
 	r := d.outcome(ctx, ch, j, receipt, f)
 	r.Took = took.Milliseconds()
+	if r.State == schemas.Accepted || r.State == schemas.Uncertain { // it went: say what a person should look at
+		r.Review = some(v)
+	}
 	if f != nil && !f.Maybe && r.State != schemas.Uncertain {
 		d.release(ctx, in, j, nil)
 	}

@@ -35,7 +35,7 @@ func (d *Dispatcher) settle(j *job, r *ledger.Record, fence uint64) {
 		}
 	}
 	if err == nil {
-		statesTotal.WithLabelValues(j.Channel, string(r.State)).Inc()
+		countState(j.Channel, r)
 		err = d.carry(ctx, j.Delivery, j.body, r, seq)
 	}
 	if err == nil {
@@ -168,7 +168,7 @@ func (d *Dispatcher) enqueue(ctx context.Context, dl *schemas.Delivery, r *ledge
 			return err
 		}
 	} else if err == nil {
-		statesTotal.WithLabelValues(dl.Channel, string(r.State)).Inc()
+		countState(dl.Channel, r)
 	}
 	if err != nil {
 		return err

@@ -31,6 +31,7 @@ type Book struct {
 	named     []mention         // every channel named anywhere, with its place
 	files     []string          // what the rules read beside rules.yaml
 	kinds     map[string]string // channel → kind, from Check
+	refuse    bool              // publish: refuse
 }
 
 // Diverter is a [Reserver] that may answer [Divert].
@@ -40,6 +41,7 @@ type Diverter interface {
 }
 
 type document struct {
+	Publish   str                                      `yaml:"publish"`
 	Routes    []routeSource                            `yaml:"routes"`
 	Guards    map[string]strictyaml.Section            `yaml:"guards"`
 	Templates map[string]map[string]strictyaml.Section `yaml:"templates"`
@@ -60,12 +62,26 @@ func Load(b []byte, guards map[string]GuardFactory, reservers map[string]Reserve
 		return nil, fmt.Errorf("rules: %w", err)
 	}
 	book := &Book{templates: make(map[string]templateSet)}
-	err := errors.Join(book.addRoutes(doc.Routes), book.addGuards(doc.Guards, guards, reservers, book.remember(env)), book.addTemplates(doc.Templates))
+	err := errors.Join(book.addRoutes(doc.Routes), book.addGuards(doc.Guards, guards, reservers, book.remember(env)), book.addTemplates(doc.Templates), book.setPublish(doc.Publish))
 	if err != nil {
 		return nil, fmt.Errorf("rules: %w", err)
 	}
 	return book, nil
 }
+
+func (b *Book) setPublish(s str) error {
+	switch {
+	case s.s == "refuse":
+		b.refuse = true
+	case s.s != "accept" && s.node != nil:
+		return s.errorf("publish is %q, want refuse (a producer gets 422 for what the guards forbid) or accept (it is stored, and not sent)", s.s)
+	}
+	return nil
+}
+
+// Refuses says whether an event that the guards forbid is refused where it is published (publish:
+// refuse), while its producer can still be told, instead of stored and not sent.
+func (b *Book) Refuses() bool { return b.refuse }
 
 func (b *Book) addGuards(sections map[string]strictyaml.Section, guards map[string]GuardFactory, reservers map[string]ReserverFactory, env Env) error {
 	var errs []error

@@ -53,6 +53,8 @@ func TestSchemaAgrees(t *testing.T) {
 	for want, samples := range map[bool][]string{
 		true: {
 			"routes: []",
+			"publish: refuse",
+			"publish:\nroutes: []",
 			"routes:\nguards:\ntemplates:\n",
 			"routes:\n  - {name: a, send: [sms, mail], fallback: [mail]}\n  - {name: b, when: 'event.type == \"x.y\"', send: [mail]}",
 			"routes:\n  - {name: a, when: , send: [sms], fallback: }",
@@ -82,6 +84,9 @@ func TestSchemaAgrees(t *testing.T) {
 		},
 		false: {
 			"rutes: []",
+			"publish: maybe",
+			"publish: true",
+			"publish: ''",
 			"routes: {}",
 			"routes: [a]",
 			"routes:\n  - {send: [sms]}",

@@ -67,8 +67,9 @@ type compiled struct {
 	source              string   // the text as the file writes it
 	params              []string // the provider's variables, all required
 	kinds               map[string]schemas.ParamKind
-	needs               []string // every parameter without which rendering fails for sure, sorted
-	text, subject, html executor // nil: absent
+	needs               []string          // every parameter without which rendering fails for sure, sorted
+	text, subject, html executor          // nil: absent
+	statics             []schemas.Message // the words without values, see statics
 }
 
 func (b *Book) addTemplates(sources map[string]map[string]strictyaml.Section) error {
@@ -122,7 +123,8 @@ func compileTemplate(section strictyaml.Section) (*compiled, error) {
 		}
 	}
 	var all names
-	for _, field := range []struct {
+	var words [3][]string
+	for i, field := range []struct {
 		name string
 		src  str
 		into *executor
@@ -132,10 +134,11 @@ func compileTemplate(section strictyaml.Section) (*compiled, error) {
 			continue
 		}
 		var err error
-		if *field.into, err = all.parse(field.name, field.src.s, field.html); err != nil {
+		if *field.into, words[i], err = all.parse(field.name, field.src.s, field.html); err != nil {
 			return nil, field.src.errorf("%w", err)
 		}
 	}
+	t.statics = combine(words[0], words[1], words[2])
 	if t.code != "" {
 		for name := range all.any {
 			if !slices.Contains(t.params, name) {
@@ -197,11 +200,11 @@ func (n *names) add(name string, always bool) {
 	}
 }
 
-// parse compiles one field and notes the parameters it uses.
-func (n *names) parse(field, source string, html bool) (executor, error) {
+// parse compiles one field and notes the parameters it uses; words are its readings without values.
+func (n *names) parse(field, source string, html bool) (_ executor, words []string, _ error) {
 	source = strings.TrimRight(source, "\r\n") // the end of a YAML block, not of the message
 	if field == "subject" && strings.ContainsAny(source, "\r\n") {
-		return nil, errors.New("a subject is one line")
+		return nil, nil, errors.New("a subject is one line")
 	}
 	var bad error
 	source = short.ReplaceAllStringFunc(source, func(s string) string {
@@ -212,34 +215,35 @@ func (n *names) parse(field, source string, html bool) (executor, error) {
 		return "{{." + name + "}}"
 	})
 	if bad != nil {
-		return nil, bad
+		return nil, nil, bad
 	}
 	// Text templates parse HTML sources just as well; the walk sees them before the escaper adds its own functions.
 	text, err := template.New(field).Option("missingkey=error").Funcs(templateFuncs).Parse(source)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(text.Templates()) > 1 {
-		return nil, fmt.Errorf("%s: define and block are not available", field)
+		return nil, nil, fmt.Errorf("%s: define and block are not available", field)
 	}
 	if text.Tree == nil || text.Root == nil {
-		return nil, fmt.Errorf("%s: is empty", field)
+		return nil, nil, fmt.Errorf("%s: is empty", field)
 	}
 	if err := n.walk(text.Tree, text.Root, true, true); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	words = statics(text.Root)
 	if !html {
-		return text, nil
+		return text, words, nil
 	}
 	page, err := htmltemplate.New(field).Option("missingkey=error").Funcs(htmltemplate.FuncMap(templateFuncs)).Parse(source)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	// The escaper runs at the first execution; what it refuses is a mistake in the file.
 	if e, ok := errors.AsType[*htmltemplate.Error](page.Execute(io.Discard, nil)); ok && e.ErrorCode != htmltemplate.OK {
-		return nil, e
+		return nil, nil, e
 	}
-	return page, nil
+	return page, words, nil
 }
 
 // walk visits a syntax tree. top says that the dot is the data itself, not an element of a range

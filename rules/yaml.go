@@ -37,6 +37,15 @@ func (s spot) errorf(format string, args ...any) error {
 	return errors.New(yaml.FormatError(at, false, true))
 }
 
+// place is the spot's line and column, from 1; 0, 0 when it is not known.
+func (s spot) place() (line, column int) {
+	if s.node == nil || s.node.GetToken() == nil || s.node.GetToken().Position == nil {
+		return 0, 0
+	}
+	at := s.node.GetToken().Position
+	return at.Line, at.Column
+}
+
 // str is a string of rules.yaml and its place. Unlike a plain string field it refuses numbers and
 // booleans: a channel called 10086 or a text called yes is written in quotes.
 type str struct {

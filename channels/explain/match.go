@@ -15,7 +15,8 @@ const (
 // ruleWords are the codes behind the rule ids that a verdict carries; a record writes "rule-12".
 var ruleWords = map[string]string{
 	"1": "blind-marketing", "2": "content", "3": "content", "4": "content", "5": "content", "6": "content",
-	"7": "content", "8": "content", "11": "content",
+	"7": "content", "8": "content", "11": "content", "x": "content",
+	"link": "content", "login-link": "content", "variables": "content", "characters": "content", "parts": "content", "unsubscribe": "content",
 	"9": "signature", "10": "signature-too-long", "12": "daily-cap", "expiry": "expired",
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
+	"github.com/yizhan-dev/yizhan/channels"
 	"github.com/yizhan-dev/yizhan/dispatcher/broker"
 	"github.com/yizhan-dev/yizhan/rules"
 )
@@ -41,7 +42,9 @@ type checked struct {
 	File     string           `json:"file"`
 	Channels []checkedChannel `json:"channels"`
 	Routes   int              `json:"routes"`
-	Broker   string           `json:"broker"`
+	// Templates are those with hits: their own words would be blocked or looked at.
+	Templates []lintedText `json:"templates"`
+	Broker    string       `json:"broker"`
 	// Durability says what a crash can cost with these settings.
 	Durability string `json:"durability"`
 }
@@ -96,9 +99,17 @@ func checkConfig(cmd *cobra.Command, file string, reach bool) error {
 		}
 		b.Close()
 	}
+	linted := templateTexts(c.Rules, "", book.LintTemplates(channelsOf(open), rules.Draft{}))
+	out.Templates = slices.DeleteFunc(slices.Clone(linted), func(t lintedText) bool { return len(t.Hits) == 0 })
+	found := func(err error) error {
+		if err == nil && strongest(linted) == rules.ReportBlock {
+			return errFound
+		}
+		return err
+	}
 	u := newUI(cmd)
 	if u.json {
-		return u.printJSON(out)
+		return found(u.printJSON(out))
 	}
 	t := newTable(tr("通道", "CHANNEL"), tr("类型", "KIND"), tr("并发", "SLOTS"), tr("单次限时", "TIMEOUT"))
 	for _, ch := range out.Channels {
@@ -110,8 +121,23 @@ func checkConfig(cmd *cobra.Command, file string, reach bool) error {
 		where = tr("内置，", "embedded, ") + c.Broker.DataDir
 	}
 	u.printf("\n%s\n%s%s\n%s\n", fmt.Sprintf(tr("%d 条路由", "%d routes"), out.Routes), tr("消息队列：", "broker: "), where, out.Durability)
-	u.printf("%s\n", tr("配置正确。", "The configuration is right."))
-	return nil
+	u.lintedTemplates(linted)
+	if strongest(linted) == rules.ReportBlock {
+		u.printf("%s\n", tr("配置格式正确，但有模板的文字会被拦截。", "The configuration is well-formed, but the words of a template would be blocked."))
+	} else {
+		u.printf("%s\n", tr("配置正确。", "The configuration is right."))
+	}
+	return found(nil)
+}
+
+// channelsOf is what the rules need to know of the open channels.
+func channelsOf(open map[string]channels.Channel) map[string]rules.Channel {
+	out := make(map[string]rules.Channel, len(open))
+	for name, ch := range open {
+		t := ch.Traits()
+		out[name] = rules.Channel{Kind: t.Kind, Provider: t.Provider, Signature: t.Signature}
+	}
+	return out
 }
 
 // durability says what the broker's settings can cost.

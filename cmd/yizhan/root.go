@@ -13,7 +13,7 @@ import (
 // commands lists what the program can do, in the order in which the help shows it.
 func commands() []*cobra.Command {
 	return []*cobra.Command{
-		devCmd(), serveCmd(), configCmd(), rulesCmd(),
+		devCmd(), serveCmd(), configCmd(), rulesCmd(), lintCmd(),
 		publishCmd(), traceCmd(), deadCmd(), replayCmd(), consentCmd(),
 		versionCmd(),
 	}
@@ -43,6 +43,9 @@ const (
 	keyFileEnv    = "YIZHAN_KEY_FILE"
 )
 
+// alsoWrites is the annotation of a command that knows one more format for -o.
+const alsoWrites = "also-writes"
+
 func newRoot() *cobra.Command {
 	cobra.EnableCommandSorting = false // the order of commands is the one in which people need them
 	root := &cobra.Command{
@@ -59,7 +62,11 @@ func newRoot() *cobra.Command {
 				}
 			}
 			if o, _ := cmd.Flags().GetString("output"); o != "table" && o != "json" {
-				return usageError("-o 只能是 table 或 json", "-o must be table or json")
+				if also := cmd.Annotations[alsoWrites]; also != "" && o != also {
+					return usageError("-o 只能是 table、json 或 "+also, "-o must be table, json or "+also)
+				} else if also == "" {
+					return usageError("-o 只能是 table 或 json", "-o must be table or json")
+				}
 			}
 			return nil
 		},

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/yizhan-dev/yizhan/rules"
+	"github.com/yizhan-dev/yizhan/schemas"
 	"github.com/yizhan-dev/yizhan/schemas/strictyaml"
 )
 
@@ -36,12 +37,14 @@ func rulesCheckCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   tr("check [文件]", "check [FILE]"),
 		Short: tr("检查规则文件，列出路由、模板和规则", "Check the rules file and list routes, templates and guards"),
-		Long: tr("检查规则文件（默认为 ./rules.yaml）。找到进程配置文件时，还会核对通道名称以及模板是否满足通道的要求。",
-			"Check the rules file (default ./rules.yaml). Where the process's configuration is found, channel names\nand what each channel needs of a template are checked as well."),
-		Example: "  yizhan rules check\n  yizhan rules check rules.yaml --config yizhan.yaml",
+		Long: tr("检查规则文件（默认为 ./rules.yaml）。找到进程配置文件时，还会核对通道名称以及模板是否满足通道的要求。\n模板自身的文字按最严格的标准检查（变量以“某某某某”代替）；有模板会被拦截时，退出码为 1。",
+			"Check the rules file (default ./rules.yaml). Where the process's configuration is found, channel names\nand what each channel needs of a template are checked as well. The templates' own words are judged as strictly as\nthe rules can, with 某某某某 for each variable; the exit code is 1 when one of them would be blocked."),
+		Example: "  yizhan rules check\n  yizhan rules check rules.yaml --config yizhan.yaml\n  yizhan rules check --sample traffic.ndjson",
 		Args:    atMost(1),
 	}
 	config := configFlag(cmd)
+	sample := cmd.Flags().String("sample", "", tr("用样例消息（`FILE`：每行一条短信、{\"text\"} 或事件）比较规则改动前后的判断", "compare the rules before and after on sample traffic, `FILE`: an SMS, {\"text\"} or event a line"))
+	against := cmd.Flags().String("against", "", tr("--sample 的比较对象：改动前的规则文件（`FILE`），默认为不用各项规则所引用的文件", "what --sample compares with: the rules before, `FILE`; default: these without the files that its guards name"))
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		name := defaultRulesFile
 		if len(args) == 1 {
@@ -51,14 +54,34 @@ func rulesCheckCmd() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		u := newUI(cmd)
-		if u.json {
-			return u.printJSON(r.overview())
+		if *against != "" && *sample == "" {
+			return usageError("--against 须与 --sample 同用", "--against needs --sample")
 		}
-		r.print(u)
-		return nil
+		u := newUI(cmd)
+		linted := r.lintTemplates(r.text, rules.Draft{})
+		if *sample != "" {
+			return r.compareSample(cmd, u, *sample, *against)
+		}
+		if u.json {
+			err = u.printJSON(r.overview(linted))
+		} else {
+			r.print(u, linted)
+		}
+		if err == nil && strongest(linted) == rules.ReportBlock {
+			err = errFound
+		}
+		return err
 	}
 	return cmd
+}
+
+// strongest is the strongest action of the texts.
+func strongest(texts []lintedText) string {
+	action := rules.ReportPass
+	for i := range texts {
+		action = rules.Stronger(action, texts[i].Action)
+	}
+	return action
 }
 
 func configFlag(cmd *cobra.Command) *string {
@@ -76,6 +99,7 @@ type channelSection struct {
 // rulesFile is a compiled rules file and its text, for showing.
 type rulesFile struct {
 	name     string
+	text     string // of the file
 	config   string // yizhan.yaml, "" when there is none
 	book     *rules.Book
 	source   rulesSource
@@ -103,7 +127,7 @@ func openRules(cmd *cobra.Command, name, config string) (*rulesFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &rulesFile{name: name}
+	r := &rulesFile{name: name, text: string(b)}
 	if r.book, err = rules.Load(b, guardFactories(), reserverFactories(), rules.Env{Read: readBeside(name)}); err != nil {
 		return nil, problemError(name+" 有误", name+" has mistakes").because(err)
 	}
@@ -176,12 +200,14 @@ func fileError(err error) error {
 }
 
 // overview is `rules check -o json`.
-func (r *rulesFile) overview() any {
+func (r *rulesFile) overview(linted []lintedText) any {
 	type template struct {
-		Name   string   `json:"name"`
-		For    string   `json:"for"`
-		Code   string   `json:"code,omitzero"`
-		Params []string `json:"params,omitzero"`
+		Name   string        `json:"name"`
+		For    string        `json:"for"`
+		Code   string        `json:"code,omitzero"`
+		Params []string      `json:"params,omitzero"`
+		Action string        `json:"action"`         // what the guards say of its words: pass, review, block
+		Hits   []schemas.Hit `json:"hits,omitempty"` // of all channels that it serves
 	}
 	type guard struct {
 		Name string `json:"name"`
@@ -199,7 +225,13 @@ func (r *rulesFile) overview() any {
 	for _, name := range slices.Sorted(maps.Keys(r.source.Templates)) {
 		for _, key := range slices.Sorted(maps.Keys(r.source.Templates[name])) {
 			t := r.source.Templates[name][key]
-			out.Templates = append(out.Templates, template{name, key, t.Code, paramNames(t.Params)})
+			one := template{Name: name, For: key, Code: t.Code, Params: paramNames(t.Params), Action: rules.ReportPass}
+			for i := range linted {
+				if l := &linted[i]; l.Template == name && l.For == key {
+					one.Action, one.Hits = rules.Stronger(one.Action, l.Action), append(one.Hits, l.Hits...)
+				}
+			}
+			out.Templates = append(out.Templates, one)
 		}
 	}
 	for _, name := range guardNames() {
@@ -235,7 +267,7 @@ func guardNames() []string {
 	return slices.Concat(slices.Sorted(maps.Keys(guardFactories())), slices.Sorted(maps.Keys(reserverFactories())))
 }
 
-func (r *rulesFile) print(u *ui) {
+func (r *rulesFile) print(u *ui, linted []lintedText) {
 	t := newTable(tr("路由", "ROUTE"), tr("条件", "WHEN"), tr("通道", "SEND"), tr("备用", "FALLBACK"))
 	for _, route := range r.source.Routes {
 		when := route.When
@@ -272,9 +304,16 @@ func (r *rulesFile) print(u *ui) {
 	u.printf("\n")
 	t.print(u, "")
 
+	u.printf("\n")
+	u.lintedTemplates(linted)
+
 	checked := fmt.Sprintf(tr("通道已与 %s 核对", "channels checked against %s"), r.config)
 	if r.config == "" {
 		checked = tr("通道名称未核对：没有找到 "+defaultConfigFile+"，可用 --config 指定", "channel names not checked: no "+defaultConfigFile+" found, name one with --config")
 	}
-	u.printf("\n%s\n", fmt.Sprintf(tr("%s 检查通过；%s", "%s is valid; %s"), r.name, checked))
+	verdict := tr("%s 检查通过；%s", "%s is valid; %s")
+	if strongest(linted) == rules.ReportBlock {
+		verdict = tr("%s 格式正确，但有模板的文字会被拦截；%s", "%s is well-formed, but the words of a template would be blocked; %s")
+	}
+	u.printf("%s\n", fmt.Sprintf(verdict, r.name, checked))
 }

@@ -1,11 +1,19 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/go-json-experiment/json"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/yizhan-dev/yizhan/channels"
+	"github.com/yizhan-dev/yizhan/dispatcher"
+	"github.com/yizhan-dev/yizhan/rules"
+	"github.com/yizhan-dev/yizhan/schemas"
 )
 
 func ruleFile(name string) string { return filepath.Join("testdata", "rules", name) }
@@ -35,6 +43,141 @@ func TestRulesCheckFindsMistakes(t *testing.T) {
 			if r.code != tt.code || !strings.Contains(r.err, want) {
 				t.Errorf("%v: exit %d, %s; want exit %d and %q", tt.args, r.code, r.err, tt.code, want)
 			}
+		}
+	}
+}
+
+// TestRulesCheckJudgesTemplates: a template that would never be sent is a problem found before anything is sent.
+func TestRulesCheckJudgesTemplates(t *testing.T) {
+	serve(t)
+	r := yizhan(t, "", "rules", "check", ruleFile("rules.yaml"), "-o", "json")
+	var got struct {
+		Templates []struct {
+			Name   string        `json:"name"`
+			For    string        `json:"for"`
+			Action string        `json:"action"`
+			Hits   []schemas.Hit `json:"hits"`
+		} `json:"templates"`
+	}
+	if err := json.Unmarshal([]byte(r.out), &got); err != nil {
+		t.Fatal(err)
+	}
+	if r.code != exitProblem {
+		t.Errorf("exit %d", r.code)
+	}
+	for _, one := range got.Templates {
+		if want := map[bool]string{true: "block", false: "pass"}[one.Name == "shout"]; one.Action != want || (len(one.Hits) > 0) != (want == "block") {
+			t.Errorf("%+v", one)
+		}
+	}
+}
+
+// TestRulesCheckOnASample: what a change of the rules does to traffic is counted and shown, masked.
+func TestRulesCheckOnASample(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		name = filepath.Join(dir, name)
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	old := write("old.yaml", "guards: {signature: {max: 12}}")
+	now := write("new.yaml", "guards: {signature: {max: 4}}\nroutes: [{name: all, send: [sms]}]\ntemplates: {t: {sms: {text: '【华星科技有限】请联系${phone}'}, mail: {subject: s, text: x}}}")
+	sample := write("sample.ndjson", strings.Join([]string{
+		"【云栈】您的账单已到期", "【华星科技集团】您的账单已到期，电话 13800138000", "",
+		`{"id":1,"text":"【华星科技有限公司】您好","msg_class":"invoice"}`,
+		`{"specversion":"1.0","id":"a","source":"/erp","type":"x","data":{"category":"notification","to":[{"phone":"13800138000"}],"template":"t","params":{"phone":"13900139000"}}}`,
+		`{"something":"else"}`, strings.Repeat("长", maxItem),
+	}, "\n"))
+	for _, l := range []string{"zh", "en"} {
+		serve(t)
+		args := []string{"rules", "check", now, "--sample", sample, "--against", old, "--lang", l}
+		r := yizhan(t, "", args...)
+		golden(t, "rules-sample-"+l, r, []string{"rules", "check", "new.yaml", "--sample", "sample.ndjson", "--against", "old.yaml", "--lang", l}, dir, ".")
+		if r.code != exitOK || strings.Contains(r.out, "13800138000") || strings.Contains(r.out, "13900139000") {
+			t.Errorf("exit %d, %s", r.code, r.out)
+		}
+	}
+	if r := yizhan(t, "", "rules", "check", now, "--against", old); r.code != exitUsage {
+		t.Errorf("--against alone: exit %d", r.code)
+	}
+	if r := yizhan(t, "", "rules", "check", now, "--sample", sample); r.code != exitUsage || !strings.Contains(r.err, "name no files") {
+		t.Errorf("nothing to compare: exit %d, %s", r.code, r.err)
+	}
+}
+
+// reader is a guard for tests that blocks the word in the file that its section names.
+type reader string
+
+func (g reader) Judge(in rules.Input) rules.Verdict {
+	if g == "" || !strings.Contains(in.Delivery.Message.Text, string(g)) {
+		return rules.Verdict{}
+	}
+	return rules.Verdict{Action: rules.Suppress, Hits: []schemas.Hit{{Rule: "5", Action: "block", Field: "text", Text: string(g)}}}
+}
+
+// TestSampleWithoutTheFiles: the default comparison is with the rules as they are without their files.
+func TestSampleWithoutTheFiles(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "rules.yaml")
+	if err := os.WriteFile(filepath.Join(filepath.Dir(name), "words.txt"), []byte("放款"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	factories := map[string]rules.GuardFactory{"words": func(decode func(any) error, env rules.Env) (rules.Guard, error) {
+		var c struct {
+			File string `yaml:"file"`
+		}
+		if err := decode(&c); err != nil || c.File == "" {
+			return reader(""), err
+		}
+		b, err := env.Read(c.File)
+		return reader(b), err
+	}}
+	r := &rulesFile{name: name, text: "guards: {words: {file: words.txt}}"}
+	var err error
+	if r.book, err = rules.Load([]byte(r.text), factories, nil, rules.Env{Read: readBeside(name)}); err != nil {
+		t.Fatal(err)
+	}
+	plain, err := rules.Load([]byte(r.text), withoutFiles(factories), nil, rules.Env{Read: readBeside(name)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := r.compare(plain, strings.NewReader("当天放款\n您好\n"))
+	if err != nil || c.Messages != 2 || c.Changes[0].Count != 1 || c.Changes[0].Examples[0].Line != 1 || c.Before["pass"] != 2 || c.After["block"] != 1 {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+// signed is an SMS channel that is only looked at.
+type signed struct{ channels.Channel }
+
+func (signed) Traits() channels.Traits {
+	return channels.Traits{Kind: "sms", Signature: "华星科技"}
+}
+
+// TestStartWarnsOfTemplates: the log names the template and the rule, and repeats none of the words.
+func TestStartWarnsOfTemplates(t *testing.T) {
+	b, err := os.ReadFile(ruleFile("rules.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	book, err := rules.Load(b, guardFactories(), reserverFactories(), rules.Env{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	core, logs := observer.New(zap.DebugLevel)
+	s := &service{log: zap.New(core), Dispatcher: &dispatcher.Dispatcher{Channels: map[string]channels.Channel{"sms": signed{}}}}
+	s.warnOfTemplates(book)
+	if logs.Len() != 1 {
+		t.Fatalf("%d lines", logs.Len())
+	}
+	e := logs.All()[0]
+	if fields := e.ContextMap(); e.Level != zap.WarnLevel || fields["template"] != "shout" || fields["rule"] != "⑨ double signature" {
+		t.Errorf("%+v", e)
+	}
+	for _, f := range e.Context {
+		if strings.Contains(f.String, "别的签名") {
+			t.Errorf("words of the template in the log: %+v", f)
 		}
 	}
 }

@@ -372,7 +372,10 @@ func (d *deliveryTrial) print(u *ui, i, n int) {
 			guards.add(g.Name, c, why)
 		}
 		for _, h := range g.Hits {
-			guards.add(g.Name, c, strings.TrimPrefix(why+tr("；", "; ")+hitLine(h)+tr("：", ": ")+say(h.Advice), tr("；", "; ")))
+			if g.Action == "send" { // it goes out, and a person should look
+				c = cell{say(reportWords[h.Action]), reportColor(h.Action)}
+			}
+			guards.add(g.Name, c, strings.TrimPrefix(why+tr("；", "; ")+hitAdvice(h), tr("；", "; ")))
 		}
 	}
 	guards.print(u, "  ")

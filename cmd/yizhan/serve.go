@@ -191,8 +191,23 @@ func (s *service) loadRules() error {
 		return err
 	}
 	s.SetBook(book)
+	s.warnOfTemplates(book)
 	s.rulesAt = s.rulesWritten() // with the files of the new rules
 	return nil
+}
+
+// warnOfTemplates says in the log which templates' own words the rules forbid: what is made of them will
+// not be sent. The process starts all the same; other templates are good.
+func (s *service) warnOfTemplates(book *rules.Book) {
+	for _, t := range book.LintTemplates(channelsOf(s.Dispatcher.Channels), rules.Draft{}) {
+		for _, h := range t.Hits {
+			if h.Action == rules.ReportBlock {
+				s.log.Warn("a template breaks a rule; `yizhan rules check` shows where", zap.String("template", t.Template), zap.String("for", t.For),
+					zap.String("channel", t.Channel), zap.String("rule", rules.RuleName(h.Rule).En), zap.String("field", h.Field),
+					zap.Int("start", h.Start), zap.Int("end", h.End), zap.String("advice", h.Advice.En))
+			}
+		}
+	}
 }
 
 // rulesWritten tells one state of rules.yaml and the files that it names from another. Only what is

@@ -223,6 +223,11 @@ func (u *ui) delivery(d ledger.DeliveryStory) {
 	}
 	history.print(u, "    ")
 	u.verdict(verdictOf(d.State, d.Due, d.To, d.Cause), d.Cause)
+	look := newTable()
+	for _, h := range d.Review {
+		look.add(cell{tr("请复核", "Please look"), yellow}, hitAdvice(h))
+	}
+	look.print(u, "  ")
 }
 
 // verdict is how a story ends: what happened, whose job it is, what to do now.
@@ -313,24 +318,13 @@ func (u *ui) verdict(v verdict, cause *ledger.Told) {
 		if cause.Line != "" {
 			t.add(tr("原始信息", "Detail"), cause.Line)
 		}
-		for _, h := range cause.Hits {
-			t.add(tr("命中规则", "Rule"), hitLine(h))
+		for i, h := range cause.Hits {
+			if i == 0 { // its advice is what to do now
+				t.add(tr("命中规则", "Rule"), hitLine(h))
+			} else {
+				t.add("", hitAdvice(h))
+			}
 		}
 	}
 	t.print(u, "  ")
-}
-
-// hitLine tells where a rule found what, in code points counted from 1 as people do.
-func hitLine(h schemas.Hit) string {
-	s := h.Rule
-	if h.Text != "" {
-		s += tr("：“"+h.Text+"”", ": "+strconv.Quote(h.Text))
-	}
-	switch {
-	case h.Field != "" && h.End > h.Start:
-		s += fmt.Sprintf(tr("（%s 第 %d–%d 字）", " (%s, characters %d–%d)"), h.Field, h.Start+1, h.End)
-	case h.Field != "":
-		s += fmt.Sprintf(tr("（%s）", " (%s)"), h.Field)
-	}
-	return s
 }

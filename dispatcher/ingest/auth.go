@@ -67,7 +67,7 @@ func (c caller) allowsType(typ string) bool {
 
 // want is what a route asks of a request.
 type want struct {
-	role string
+	role string // "": any key will do
 	also string // a role that does as well; "" is none
 	body int64  // most bytes
 	// bare: the body says everything, so a signature over it is enough without TLS. Elsewhere the
@@ -253,7 +253,7 @@ func (s *server) admit(k *key, addr netip.Addr, n want) error {
 		return unauthenticated("key-not-valid", text("密钥 %s 已于 %s 失效", "key %s expired at %s", k.ID, k.Expires.Format(time.RFC3339)))
 	case len(k.networks) > 0 && !within(k.networks, addr):
 		return forbidden("network", text("密钥 %s 不允许从 %s 使用", "key %s may not be used from %s", k.ID, addr))
-	case !slices.Contains(k.Roles, n.role) && !slices.Contains(k.Roles, n.also):
+	case n.role != "" && !slices.Contains(k.Roles, n.role) && !slices.Contains(k.Roles, n.also):
 		return forbidden("role", text("密钥 %s 没有角色 %s", "key %s does not have the role %s", k.ID, n.role))
 	}
 	return nil

@@ -239,7 +239,7 @@ func (s *server) replay(w *answer, r *http.Request) error {
 	defer done()
 	var q dispatcher.ReplayRequest
 	if err := json.Unmarshal(body, &q, json.RejectUnknownMembers(true)); err != nil {
-		return badReplay(err)
+		return badMember(err, "where, uncertain, confirm, reason")
 	}
 	if n := utf8.RuneCountInString(q.Reason); n > maxReason {
 		return one("/reason", "maxLength", "原因最多 %d 个字符，实际 %d 个", "a reason has at most %d characters, this has %d", maxReason, n)
@@ -262,11 +262,11 @@ func (s *server) replay(w *answer, r *http.Request) error {
 	return nil
 }
 
-// badReplay words a decoder's refusal without repeating the input.
-func badReplay(err error) *problem {
+// badMember words a decoder's refusal without repeating the input; known lists the members there are.
+func badMember(err error, known string) *problem {
 	if bad, ok := errors.AsType[*json.SemanticError](err); ok {
 		if errors.Is(err, json.ErrUnknownName) {
-			return one(string(bad.JSONPointer), "unknown", "没有这个字段；可用字段：where、uncertain、confirm、reason", "there is no such member; known are where, uncertain, confirm, reason")
+			return one(string(bad.JSONPointer), "unknown", "没有这个字段；可用字段：%[1]s", "there is no such member; known are %[1]s", known)
 		}
 		return one(string(bad.JSONPointer), "type", "值的类型不符", "the value has the wrong type")
 	}

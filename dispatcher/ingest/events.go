@@ -180,7 +180,11 @@ func (s *server) judge(who caller, events []*schemas.Event, at func(int) string)
 		case !slices.Contains(s.cfg.Tenants, e.Tenant):
 			bad = append(bad, unknownTenant(at(i)+"/tenant"))
 		case book != nil:
-			for _, p := range book.CheckEvent(e) {
+			wrong := book.CheckEvent(e)
+			if len(wrong) == 0 {
+				wrong = s.d.Refusals(e, time.Now())
+			}
+			for _, p := range wrong {
 				p.Pointer = at(i) + p.Pointer
 				bad = append(bad, p)
 			}

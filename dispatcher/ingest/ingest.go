@@ -119,6 +119,7 @@ func (s *server) routes() []route {
 	consents, replies := map[string]handler{}, map[string]handler{}
 	if !s.cfg.NoPublish || !s.cfg.NoOperate {
 		consents["POST"], replies["POST"] = s.postConsents, s.postReplies
+		rs = append(rs, route{"/v1/lint", map[string]handler{"POST": s.lint}})
 	}
 	if !s.cfg.NoOperate {
 		consents["GET"], consents["DELETE"] = s.listConsents, s.eraseConsent

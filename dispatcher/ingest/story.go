@@ -65,8 +65,10 @@ func (s *server) getStory(w *answer, r *http.Request) error {
 	}
 	for _, st := range stories {
 		maskHits(st.Cause)
-		for _, d := range st.Deliveries {
+		for i := range st.Deliveries {
+			d := &st.Deliveries[i]
 			maskHits(d.Cause)
+			d.Review = maskedHits(d.Review)
 		}
 	}
 	switch len(stories) {
@@ -83,13 +85,20 @@ func (s *server) getStory(w *answer, r *http.Request) error {
 // maskHits hides numbers and mailboxes in what a rule matched: it is a piece of the message.
 func maskHits(t *ledger.Told) {
 	if t != nil {
-		hits := make([]schemas.Hit, len(t.Hits))
-		for i, h := range t.Hits {
-			h.Text = channels.Line(h.Text)
-			hits[i] = h
-		}
-		t.Hits = hits
+		t.Hits = maskedHits(t.Hits)
 	}
+}
+
+func maskedHits(hits []schemas.Hit) []schemas.Hit {
+	if hits == nil {
+		return nil
+	}
+	out := make([]schemas.Hit, len(hits))
+	for i, h := range hits {
+		h.Text, h.Term, h.Cue = channels.Line(h.Text), channels.Line(h.Term), channels.Line(h.Cue)
+		out[i] = h
+	}
+	return out
 }
 
 // tenantWith is whose event a recall without a tenant means: the only tenant there is for the caller,

@@ -37,6 +37,8 @@ type Record struct {
 	Receipt string         `json:"receipt,omitzero"` // the third party's id
 	Reply   string         `json:"reply,omitzero"`   // its words
 	Cause   *schemas.Cause `json:"cause,omitzero"`
+	// Review is what the rules found in a message that was sent all the same, for a person to look at.
+	Review []schemas.Hit `json:"review,omitzero"`
 	// Step names what led here when the state alone does not say it, see the constants.
 	Step   string `json:"step,omitzero"`
 	By     string `json:"by,omitzero"` // who, for acts of people

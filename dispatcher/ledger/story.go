@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/yizhan-dev/yizhan/channels"
+	"github.com/yizhan-dev/yizhan/rules"
 	"github.com/yizhan-dev/yizhan/schemas"
 )
 
@@ -38,6 +39,7 @@ type DeliveryStory struct {
 	Due      time.Time     `json:"due,omitzero"` // when it goes on by itself
 	Receipt  string        `json:"receipt,omitzero"`
 	Cause    *Told         `json:"cause,omitzero"`
+	Review   []schemas.Hit `json:"review,omitzero"` // what a person should look at in a message that was sent
 	History  []Chapter     `json:"history"`
 }
 
@@ -125,6 +127,13 @@ func deliveryStory(e Entry, rs []*Record, lang string, explain channels.Explaine
 		if r.Receipt != "" {
 			ds.Receipt = r.Receipt
 		}
+		if r.Review != nil {
+			ds.Review = r.Review
+		} else if r.State == schemas.Accepted && ds.Review != nil { // found out by asking what became of it
+			known := *r
+			known.Review = ds.Review
+			r = &known
+		}
 		waitsFor = r.Cause
 		ds.History = append(ds.History, Chapter{r.Time, r.State, Note(r, Tell(r.Cause, explain)).In(lang)})
 	}
@@ -150,6 +159,11 @@ func Note(r *Record, why *Told) schemas.Text {
 		t.Zh += "：" + why.Zh + "（" + why.Code + "）"
 		t.En += ": " + why.En + " (" + why.Code + ")"
 	}
+	if len(r.Review) > 0 && r.State != schemas.Uncertain { // of that nobody knows whether it was sent
+		zh, en := looks(r.Review)
+		t.Zh += "；已发送，但规则建议人工复核：" + zh
+		t.En += "; sent although a rule asks for a look: " + en
+	}
 	if r.Again {
 		t.Zh += "；此前曾交给另一进程，若它在调用途中中断，对方可能收到两次"
 		t.En += "; another worker had it before: if that one was cut off in the call, the third party may have it twice"
@@ -169,6 +183,23 @@ func Note(r *Record, why *Told) schemas.Text {
 		t.En += "; not sent again blindly, the third party is asked " + in(r).En
 	}
 	return t
+}
+
+// looks lists what a person should look at: the first few hits, with numbers masked.
+func looks(hits []schemas.Hit) (zh, en string) {
+	const most = 3
+	var zhs, ens []string
+	for _, h := range hits[:min(len(hits), most)] {
+		h.Text, h.Term, h.Cue = channels.Line(h.Text), channels.Line(h.Term), channels.Line(h.Cue)
+		t := rules.Describe(h)
+		zhs, ens = append(zhs, t.Zh), append(ens, t.En)
+	}
+	zh, en = strings.Join(zhs, "；"), strings.Join(ens, "; ")
+	if more := len(hits) - most; more > 0 {
+		zh += fmt.Sprintf("；另有 %d 处", more)
+		en += fmt.Sprintf("; and %d more", more)
+	}
+	return zh, en
 }
 
 func note(r *Record) schemas.Text {

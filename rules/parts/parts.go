@@ -165,6 +165,15 @@ func (g *Guard) Of(in rules.Input) Parts {
 	return Count(in.Signature, in.Delivery.Message.Text, rules.International(in.Delivery.To.Phone))
 }
 
+// Measure implements [rules.Measurer].
+func (g *Guard) Measure(in rules.Input) (rules.Size, bool) {
+	if in.Kind != "sms" || in.Delivery == nil {
+		return rules.Size{}, false
+	}
+	p := g.Of(in)
+	return rules.Size{Characters: p.Characters, Parts: p.Parts}, true
+}
+
 // Price is what n parts cost and the currency, such as "0.09", "CNY"; false when no price is given.
 func (g *Guard) Price(n int) (amount, currency string, ok bool) {
 	if g.price == 0 {
