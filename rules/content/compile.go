@@ -45,7 +45,7 @@ const (
 )
 
 // minShapePoints are what a term must weigh for its look-alikes to be sought: half of fewer would tell nothing.
-const minShapePoints = 6
+const minShapePoints = 60
 
 // Judge finds terms and says what they mean for a message. It never changes after [Compile] and is safe
 // for concurrent use.
@@ -85,14 +85,15 @@ type term struct {
 	text       string // as written
 	codes      []uint16
 	from, to   int32 // in weights
-	peak       int8  // the most points under any rule
+	peak       int16 // the most points under any rule
 	checkAllow bool
 	flags      termFlags
 }
 
 type weight struct {
 	rule   Rule
-	points int8
+	cue    bool // counts beside a topic only
+	points int16
 }
 
 // pattern is one spelling of a term.
@@ -102,7 +103,8 @@ type pattern struct {
 	part   int32 // the other part in parts, -1 for none
 	n      uint8 // characters, of the part that is in the trie
 	via    Via
-	behind bool // the other part stands behind this one
+	tail   uint8 // tailID, tailNum: what must come behind it, 0 for nothing
+	behind bool  // the other part stands behind this one
 	flags  termFlags
 	first  uint16 // the codes at the ends, of the whole
 	last   uint16
@@ -149,7 +151,8 @@ type compiler struct {
 type collected struct {
 	written string
 	term    string // folded
-	points  [len(ruleIDs)]int8
+	topic   [len(ruleIDs)]int16
+	cue     [len(ruleIDs)]int16
 	flags   termFlags
 }
 
@@ -161,7 +164,11 @@ func (c *compiler) add(f *File) {
 			c.index[t.term] = i
 			c.list = append(c.list, collected{written: t.written, term: t.term})
 		}
-		c.list[i].points[t.rule] = t.points
+		if t.cue {
+			c.list[i].cue[t.rule] = t.points
+		} else {
+			c.list[i].topic[t.rule] = t.points
+		}
 		c.list[i].flags |= t.flags
 	}
 	c.alias = append(c.alias, f.alias...)
@@ -221,10 +228,12 @@ func pairHash(prefix uint32, second uint32) uint32 {
 func (c *compiler) term(t *collected) {
 	id := int32(len(c.terms))                                                 //nolint:gosec // bounded in Compile
 	out := term{text: t.written, flags: t.flags, from: int32(len(c.weights))} //nolint:gosec // bounded
-	for r, p := range t.points {
-		if p != 0 {
-			c.weights = append(c.weights, weight{Rule(r), p}) //nolint:gosec // an index of ruleIDs
-			out.peak = max(out.peak, p)
+	for r := range ruleIDs {
+		for _, w := range []weight{{Rule(r), false, t.topic[r]}, {Rule(r), true, t.cue[r]}} { //nolint:gosec // an index of ruleIDs
+			if w.points != 0 {
+				c.weights = append(c.weights, w)
+				out.peak = max(out.peak, w.points)
+			}
 		}
 	}
 	out.to = int32(len(c.weights)) //nolint:gosec // bounded
@@ -242,7 +251,7 @@ func (c *compiler) term(t *collected) {
 	for _, s := range c.spellings(t) {
 		c.pattern(s.text, pattern{term: id, via: s.via, flags: t.flags})
 	}
-	if i := slices.Index(out.codes, wild); i >= 0 {
+	if slices.ContainsFunc(out.codes, func(c uint16) bool { return c <= tailNum }) {
 		return
 	}
 	if t.flags&(flagHomophone|flagPinyin) != 0 {
@@ -269,8 +278,8 @@ type spelling struct {
 // spellings are the term and what aliases and splits make of it, at most two aliases at once.
 func (c *compiler) spellings(t *collected) []spelling {
 	all := []spelling{{t.term, ViaPlain}}
-	if t.flags&flagExact != 0 {
-		return all
+	if last := t.term[len(t.term)-1]; t.flags&flagExact != 0 || last == tailID || last == tailNum {
+		return all // short forms before a number are document numbers: WX-10293
 	}
 	seen := map[string]bool{t.term: true}
 	grow := func(of map[rune][]substitution, via Via, rounds int) {
@@ -308,6 +317,9 @@ func (c *compiler) spellings(t *collected) []spelling {
 func (c *compiler) pattern(text string, p pattern) {
 	seq := codes(text)
 	p.next, p.part = -1, -1
+	if n := len(seq) - 1; seq[n] == tailID || seq[n] == tailNum {
+		p.tail, seq = uint8(seq[n]), seq[:n] //nolint:gosec // 2 or 3
+	}
 	p.first, p.last = seq[0], seq[len(seq)-1]
 	if i := slices.Index(seq, wild); i > 0 {
 		// The longer part is looked for; the other one when it is there.
@@ -354,7 +366,7 @@ func (c *compiler) step(t *table, key uint64) uint32 {
 // enter puts p into the list at head, unless the term is there already in a way as good.
 func (c *compiler) enter(head int32, p pattern) int32 {
 	for i := head; i >= 0; i = c.patterns[i].next {
-		if c.patterns[i].term == p.term && c.patterns[i].part < 0 && p.part < 0 {
+		if c.patterns[i].term == p.term && c.patterns[i].part < 0 && p.part < 0 && c.patterns[i].tail == p.tail {
 			c.patterns[i].via = min(c.patterns[i].via, p.via)
 			return head
 		}

@@ -10,7 +10,8 @@ import (
 // Hit is one term found in a text.
 type Hit struct {
 	Term               int32 // see [Judge.Term]
-	Rule               Rule
+	Rule               Rule  // RuleAny for a cue of every rule
+	Cue                bool  // counted beside the topic, no offence of its own
 	Via                Via
 	Start, End         int // bytes
 	RuneStart, RuneEnd int // code points
@@ -66,7 +67,7 @@ func (j *Judge) All(dst []Hit, text string) []Hit {
 		h := &hits[i]
 		t := &j.terms[h.term]
 		for _, w := range j.weights[t.from:t.to] {
-			dst = append(dst, Hit{Term: h.term, Rule: w.rule, Via: h.via, Start: int(h.start), End: int(h.end), Points: int(w.points)})
+			dst = append(dst, Hit{Term: h.term, Rule: w.rule, Cue: w.cue, Via: h.via, Start: int(h.start), End: int(h.end), Points: int(w.points)})
 		}
 	}
 	runes(text, dst)
@@ -95,11 +96,12 @@ func (j *Judge) prune(text string, hits []raw) []raw {
 
 // sums is what the terms inside the window come to for one rule.
 type sums struct {
-	trusted   int // points of terms found in a trusted way
-	doubtful  int // points of terms found in doubtful ways only
-	positive  int // how many terms with positive points
-	disguised int // how many of them were disguised
-	strong    int // how many trusted ones weigh blockAt alone
+	strong    int // points of topic terms that weigh blockAt alone
+	topic     int // points of its other topic terms
+	cue       int // points of its cues
+	doubtful  int // points of topic terms found in doubtful ways only
+	found     int // how many topic terms were found
+	disguised int // how many terms were disguised
 }
 
 // weigh slides the window over the hits and notes the strongest action that each rule reached.
@@ -117,7 +119,7 @@ func (j *Judge) weigh(sc *scratch, line *[rules]policy, reached *[rules]Action) 
 			continue // the sum is not complete yet
 		}
 		for r := range reached {
-			reached[r] = max(reached[r], decide(&all[r], &all[RuleAny], line[r]))
+			reached[r] = max(reached[r], decide(Rule(r), &all[r], &all[RuleAny], line[r])) //nolint:gosec // an index of ruleIDs
 			most = max(most, reached[r])
 		}
 	}
@@ -125,26 +127,43 @@ func (j *Judge) weigh(sc *scratch, line *[rules]policy, reached *[rules]Action) 
 }
 
 // decide says what the sums come to for a rule.
-func decide(s, anyRule *sums, p policy) Action {
-	if s.positive == 0 {
-		return ActionPass
+func decide(r Rule, s, anyRule *sums, p policy) Action {
+	cue := s.cue + anyRule.cue
+	action := ActionPass
+	if r == RuleMarketing {
+		if anyRule.disguised > 0 {
+			cue += disguisePoints
+		}
+		if cue >= marketingAt+p.shift {
+			action = ActionBlock
+		}
+		return min(action, p.strongest)
 	}
-	sum := s.trusted + anyRule.trusted
-	if s.disguised > 0 {
-		sum += disguisePoints
+	if s.found == 0 {
+		return ActionPass
 	}
 	shift := p.shift
 	if s.strong > 0 && p.single {
-		shift = min(shift, 0)
+		shift = 0
 	}
-	action := ActionPass
+	sum := s.strong + capped(s.topic, topicCap[r]) + min(cue, cueCap)
+	if s.disguised > 0 {
+		sum += disguisePoints
+	}
 	switch {
 	case sum >= blockAt+shift:
 		action = ActionBlock
-	case sum+s.doubtful/2 >= reviewAt+shift:
+	case sum+s.doubtful/2 >= reviewAt+shift, p.formal && sum >= reviewAt:
 		action = ActionReview
 	}
 	return min(action, p.strongest)
+}
+
+func capped(points, most int) int {
+	if points > most {
+		return most + (points-most)/beyondCap
+	}
+	return points
 }
 
 // count adds a hit to the sums, or takes it out again. A term counts once, by its most trusted way.
@@ -157,14 +176,11 @@ func (j *Judge) count(sc *scratch, all *[len(ruleIDs)]sums, h *raw, by int32) {
 	}
 	before := sc.tally[i]
 	after := before
-	switch {
-	case h.via.Doubtful():
+	if j.doubtful(h) {
 		after.doubtful += by
-	default:
+	} else {
 		after.trusted += by
-		if h.disguise && (h.via == ViaGap || h.via > ViaGap) || h.via == ViaHidden || h.via > ViaGap {
-			after.disguised += by
-		}
+		after.disguised += by * disguised(h)
 	}
 	sc.tally[i] = after
 	t := &j.terms[h.term]
@@ -174,39 +190,77 @@ func (j *Judge) count(sc *scratch, all *[len(ruleIDs)]sums, h *raw, by int32) {
 	}
 }
 
+// doubtful says whether a hit may be chance: two characters, one of which only sounds like the term's, often
+// are another word.
+func (j *Judge) doubtful(h *raw) bool {
+	return h.via.Doubtful() || h.via == ViaHomophone && len(j.terms[h.term].codes) <= 2
+}
+
+// disguised is 1 for a hit that was written to get past a filter. Traditional characters, spaces and line breaks
+// come by innocently; so do the short forms that people really use (扣扣, vx).
+func disguised(h *raw) int32 {
+	switch h.via {
+	case ViaHidden, ViaSplit, ViaPinyin, ViaHomophone:
+		return 1
+	case ViaGap:
+		if h.disguise {
+			return 1
+		}
+	}
+	return 0
+}
+
 func (t tally) add(s *sums, w weight, by int) {
 	points := int(w.points) * by
 	switch {
-	case t.trusted > 0:
-		s.trusted += points
-		if w.points >= blockAt {
-			s.strong += by
-		}
-		if w.points >= disguiseMinimum && t.disguised > 0 {
-			s.disguised += by
-		}
-	case t.doubtful > 0 && w.points > 0:
-		s.doubtful += points
-	default:
+	case t.trusted == 0 && (t.doubtful == 0 || w.points < 0):
 		return
+	case w.cue:
+		if t.trusted > 0 {
+			s.cue += points
+		} else {
+			s.cue += points / 2
+		}
+	case t.trusted == 0:
+		s.doubtful += points
+	case w.points >= blockAt:
+		s.strong += points
+	default:
+		s.topic += points
 	}
-	if w.points > 0 {
-		s.positive += by
+	if w.points > 0 && !w.cue {
+		s.found += by
+	}
+	if t.disguised > 0 && (w.points >= disguiseMinimum || w.cue && w.points >= disguiseMinimum/2) {
+		s.disguised += by
 	}
 }
 
-// report appends the positive hits of the rules that reached something.
+// report appends the topic terms of the rules that reached something, and the cues that helped them.
 func (j *Judge) report(dst []Hit, text string, hits []raw, reached *[rules]Action) []Hit {
 	from := len(dst)
+	topic := slices.ContainsFunc(reached[RuleMarketing+1:], func(a Action) bool { return a > ActionPass })
 	for i := range hits {
 		h := &hits[i]
 		t := &j.terms[h.term]
 		for _, w := range j.weights[t.from:t.to] {
-			if w.points > 0 && w.rule != RuleAny && reached[w.rule] > ActionPass {
-				dst = append(dst, Hit{
-					Term: h.term, Rule: w.rule, Via: h.via, Start: int(h.start), End: int(h.end), Points: int(w.points), Action: reached[w.rule],
-				})
+			hit := Hit{Term: h.term, Rule: w.rule, Cue: w.cue, Via: h.via, Start: int(h.start), End: int(h.end), Points: int(w.points)}
+			switch {
+			case w.points <= 0:
+				continue
+			case w.rule == RuleAny || w.rule == RuleMarketing:
+				if reached[RuleMarketing] > ActionPass {
+					hit.Rule, hit.Cue = RuleMarketing, false
+				} else if !topic || w.rule == RuleMarketing {
+					continue
+				}
+			case reached[w.rule] == ActionPass:
+				continue
 			}
+			if hit.Rule != RuleAny {
+				hit.Action = reached[hit.Rule]
+			}
+			dst = append(dst, hit)
 		}
 	}
 	runes(text, dst[from:])

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -17,7 +18,7 @@ var ruleIDs = [...]string{"1", "2", "3", "4", "5", "6", "7", "8", "11", "x", "*"
 // Rule is a rule of the carriers about content.
 type Rule uint8
 
-// The rules. RuleAny is no rule: its terms count for every rule that found something.
+// The rules. RuleAny is no rule: its cues count for every rule that found something.
 const (
 	RuleMarketing Rule = iota // 1: marketing without consent
 	RuleContact               // 2: leading people to WeChat, QQ, private contacts
@@ -54,13 +55,14 @@ type File struct {
 
 type termKey struct {
 	rule Rule
+	cue  bool
 	term string // folded
 }
 
 type termLine struct {
 	termKey
 	written string
-	points  int8
+	points  int16
 	flags   termFlags
 }
 
@@ -81,10 +83,10 @@ const (
 
 // Bounds of a lexicon, so that a mistaken file cannot eat the memory.
 const (
-	maxPoints    = 20
+	maxPoints    = 200
 	maxTermRunes = 24
 	maxFileBytes = 8 << 20
-	minPoints    = -20
+	minPoints    = -200
 )
 
 // specials are terms that stand for a shape instead of a spelling.
@@ -163,8 +165,8 @@ func Parse(name string, b []byte) (*File, error) {
 		case s[0] == '@':
 			p.header(s[1:])
 		case p.section == nil:
-			p.fail(1, "第一节须为 @lexicon 名称 版本，其后为 @rule、@allow、@alias、@split 或 @not",
-				"want @lexicon NAME VERSION first, then @rule, @allow, @alias, @split or @not")
+			p.fail(1, "第一节须为 @lexicon 名称 版本，其后为 @rule、@cue、@allow、@alias、@split 或 @not",
+				"want @lexicon NAME VERSION first, then @rule, @cue, @allow, @alias, @split or @not")
 			p.section = func(string) {}
 		default:
 			p.section(s)
@@ -189,6 +191,7 @@ type parser struct {
 	n       int // line
 	raw     string
 	rule    int
+	cue     bool
 	section func(string)
 	errs    []error
 }
@@ -218,16 +221,20 @@ func (p *parser) header(s string) {
 			return
 		}
 		p.Lexicon, p.Version = m[1], m[2]
-	case "rule":
+	case "rule", "cue":
 		p.section = p.term
-		for i, id := range ruleIDs {
-			if id == rest {
-				p.rule = i
-				return
-			}
+		p.cue = word == "cue"
+		// Marketing has no topic of its own, only its language; and no topic counts for every rule.
+		known := ruleIDs[:]
+		if !p.cue {
+			known = ruleIDs[RuleMarketing+1 : RuleAny]
 		}
-		p.rule = rules
-		p.fail(p.column(rest), fmt.Sprintf("没有规则 %q，应为 %s", rest, strings.Join(ruleIDs[:], " ")), fmt.Sprintf("there is no rule %q; want one of %s", rest, strings.Join(ruleIDs[:], " ")))
+		p.rule = slices.Index(ruleIDs[:], rest)
+		if !slices.Contains(known, rest) {
+			p.rule = int(RuleAny)
+			p.fail(p.column(rest), fmt.Sprintf("@%s 之后应为 %s，不是 %q", word, strings.Join(known, " "), rest),
+				fmt.Sprintf("want one of %s behind @%s, not %q", strings.Join(known, " "), word, rest))
+		}
 	case "allow":
 		p.section = func(s string) { p.word(s, &p.allow) }
 	case "not":
@@ -237,7 +244,7 @@ func (p *parser) header(s string) {
 	case "split":
 		p.section = func(s string) { p.substitute(s, &p.split) }
 	default:
-		p.fail(1, fmt.Sprintf("未知的节 @%s，应为 @rule、@allow、@alias、@split 或 @not", word), fmt.Sprintf("unknown section @%s; want @rule, @allow, @alias, @split or @not", word))
+		p.fail(1, fmt.Sprintf("未知的节 @%s，应为 @rule、@cue、@allow、@alias、@split 或 @not", word), fmt.Sprintf("unknown section @%s; want @rule, @cue, @allow, @alias, @split or @not", word))
 		p.section = func(string) {}
 	}
 }
@@ -245,7 +252,7 @@ func (p *parser) header(s string) {
 func (p *parser) term(s string) {
 	f := strings.Fields(s)
 	if len(f) < 2 || len(f) > 3 {
-		p.fail(1, "应为：词条 分值 [标志]，例如 贷款 6 h", "want TERM POINTS [FLAGS], such as 贷款 6 h")
+		p.fail(1, "应为：词条 分值 [标志]，例如 贷款 60 h", "want TERM POINTS [FLAGS], such as 贷款 60 h")
 		return
 	}
 	points, err := strconv.Atoi(f[1])
@@ -264,20 +271,38 @@ func (p *parser) term(s string) {
 			flags |= 1 << i
 		}
 	}
-	key := termKey{Rule(p.rule), f[0]} //nolint:gosec // an index of ruleIDs
+	key := termKey{Rule(p.rule), p.cue, f[0]} //nolint:gosec // an index of ruleIDs
 	if _, ok := specials[f[0]]; !ok {
-		folded, ok := p.folded(f[0], true)
+		word, tail := cutTail(f[0])
+		folded, ok := p.folded(word, true)
 		if !ok {
 			return
 		}
-		key.term = folded
+		key.term = folded + tail
 	}
 	if line, twice := p.at[key]; twice {
 		p.fail(1, fmt.Sprintf("词条 %q 已在第 %d 行写过", f[0], line), fmt.Sprintf("the term %q stands in line %d already", f[0], line))
 		return
 	}
 	p.at[key] = p.n
-	p.terms = append(p.terms, termLine{key, f[0], int8(points), flags}) //nolint:gosec // -20…20
+	p.terms = append(p.terms, termLine{key, f[0], int16(points), flags}) //nolint:gosec // -200…200
+}
+
+// The tails of a term: what must come right behind it, as characters that folding never makes.
+const (
+	tailID  = 2
+	tailNum = 3
+)
+
+// cutTail takes <id> or <num> off the end of a term: 微信<id>.
+func cutTail(word string) (rest, tail string) {
+	if s, ok := strings.CutSuffix(word, "<id>"); ok {
+		return s, string(rune(tailID))
+	}
+	if s, ok := strings.CutSuffix(word, "<num>"); ok {
+		return s, string(rune(tailNum))
+	}
+	return word, ""
 }
 
 func (p *parser) word(s string, to *[]string) {

@@ -184,7 +184,8 @@ func (j *Judge) spelt(s string, start int, k int32, hits []raw) []raw {
 		}
 		at += size
 	}
-	if words == 0 || d.n < minSpelt || d.n > 13 {
+	// Anything else is counting, a date, a measure.
+	if words == 0 || d.n < minSpelt || !d.mobile() && !d.tel() {
 		return hits
 	}
 	return j.special(specialDisguised, start, end, k, hits)

@@ -46,23 +46,36 @@ var Classes = []Class{
 
 // What points mean.
 const (
-	blockAt  = 10 // points of different terms close together
-	reviewAt = 6
+	blockAt  = 100 // points of different terms close together
+	reviewAt = 60
+	// marketingAt is what the language of promotion alone must come to.
+	marketingAt = 75
+	// cueCap is the most that the words around a topic add; they may take away without bound.
+	cueCap = 60
+	// beyondCap: of what the terms of a topic weigh together beyond its cap, one part in so many counts.
+	beyondCap = 6
 	// window is how far terms may be apart to count together, in characters that folding keeps.
 	window = 120
 	// A disguise is evidence of its own, once for each rule, where the term weighs something.
-	disguisePoints  = 3
-	disguiseMinimum = 3
+	disguisePoints  = 40
+	disguiseMinimum = 30
 	// transactionalShift is how much more it takes in messages about business that happened.
-	transactionalShift = 4
-	// blindShift makes marketing without consent block at 8.
-	blindShift = -2
+	transactionalShift = 40
 )
+
+// topicCap bounds what the terms of a topic that each weigh less than blockAt come to together: news and
+// talk about a topic name it often. Where the words themselves are the offence there is no bound.
+var topicCap = [rules]int{
+	RuleContact: 80, RuleDating: 80, RuleGambling: 200, RuleFinance: 80, RuleReward: 80, RuleHealth: 80, RuleFuneral: 90,
+	RuleSensitive: 200, RuleFraud: 200,
+}
 
 // policy is what one class allows one rule.
 type policy struct {
 	shift     int // added to both thresholds
 	strongest Action
+	// formal keeps the threshold of review: what is dunned in due form is for a person to read.
+	formal bool
 	// single lets a term that weighs blockAt by itself block without the shift.
 	single bool
 }
@@ -73,7 +86,7 @@ type policy struct {
 //	unknown          review            block            block
 //	transactional    review, +4        block, +4        block
 //	marketing_optin  pass              block            block
-//	marketing_blind  block, -2         block            block
+//	marketing_blind  block             block            block
 func policies(c Class) (line [rules]policy) {
 	for r := range line {
 		line[r] = policy{strongest: ActionBlock, single: true}
@@ -83,13 +96,14 @@ func policies(c Class) (line [rules]policy) {
 	case c == ClassMarketingOptIn:
 		line[RuleMarketing].strongest = ActionPass
 	case c == ClassMarketingBlind:
-		line[RuleMarketing] = policy{blindShift, ActionBlock, true}
+		line[RuleMarketing].strongest = ActionBlock
 	case slices.Contains(Classes, c):
 		for r := range line {
 			if r := Rule(r); r != RuleGambling && r != RuleSensitive { //nolint:gosec // an index of ruleIDs
 				line[r].shift = transactionalShift
 			}
 		}
+		line[RuleFinance].formal = c == ClassPaymentReminder
 	}
 	return line
 }

@@ -292,8 +292,13 @@ func (j *Judge) found(s string, p *pattern, start, end int, k int32, n uint8, st
 			return hits
 		}
 	}
-	if p.flags&flagOpen == 0 && !(j.opens(s, p.first, start) && j.closes(s, p.last, end)) {
+	if p.flags&flagOpen == 0 && !(j.opens(s, p, start) && (p.tail != 0 || j.closes(s, p.last, end))) {
 		return hits
+	}
+	if p.tail != 0 {
+		if end = j.tailEnd(s, end, p.tail); end < 0 {
+			return hits
+		}
 	}
 	via := p.via
 	switch {
@@ -314,13 +319,66 @@ func enter(hits []raw, r raw) []raw {
 	return append(hits, r)
 }
 
-// opens says whether a word may begin at s[i] with code: a Latin letter has no letter or digit before it.
-func (j *Judge) opens(s string, code uint16, i int) bool {
-	if !isLatinCode(code) || i == 0 {
+// maxTailGap is how many characters may stand between a word and the id behind it: 微信号：abc123.
+const maxTailGap = 3
+
+// tailEnd is the end of the id or number that comes behind s[:i], -1 when there is none.
+func (j *Judge) tailEnd(s string, i int, tail uint8) int {
+	for n := 0; i < len(s) && n <= maxTailGap; n++ {
+		e, size := j.at(&j.bmp, s, i)
+		switch {
+		case classOf(e) == newline:
+			return -1
+		case tail == tailNum && classOf(e) == figure:
+			end, count := j.run(s, i+size), 0
+			for at := i; at < end; {
+				e, size := j.at(&j.bmp, s, at)
+				if classOf(e) == figure {
+					count++
+				}
+				at += size
+			}
+			if count >= 5 && count <= 12 {
+				return end
+			}
+			return -1
+		case classOf(e) == latin && size == 1:
+			if tail != tailID {
+				return -1
+			}
+			return handleEnd(s, i)
+		case isKept(e) && codeOf(e) != '号' && codeOf(e) != '是' && codeOf(e) != '为':
+			return -1
+		}
+		i += size
+	}
+	return -1
+}
+
+// handleEnd is the end of the account name that begins at s[i]: a letter, then 4 to 19 letters, digits, _ and -,
+// at least one digit or sign among them, so that it is no word; -1 when there is none.
+func handleEnd(s string, i int) int {
+	end, signs := i+1, 0
+	for end < len(s) && (isTokenByte(s[end]) && s[end] != '.') {
+		if !isLetterByte(s[end]) {
+			signs++
+		}
+		end++
+	}
+	if n := end - i; n < 5 || n > 20 || signs == 0 || end < len(s) && s[end] == '.' {
+		return -1
+	}
+	return end
+}
+
+// opens says whether the pattern may begin at s[i]: a Latin letter has no letter or digit before it, but 138…QQ：516…
+// is two numbers.
+func (j *Judge) opens(s string, p *pattern, i int) bool {
+	if !isLatinCode(p.first) || i == 0 {
 		return true
 	}
 	e, _ := j.before(&j.bmp, s, i)
-	return !isAlnum(e)
+	return !isAlnum(e) || p.tail == tailNum && classOf(e) == figure
 }
 
 // closes says whether a word may end at s[:i] with code.

@@ -52,7 +52,7 @@ func (j *Judge) hear(w *walk, node uint32, i, depth int, before uint32, hits []r
 	if class != latin {
 		return hits
 	}
-	if depth == 0 && !j.opens(w.s, 'a', start) || before == latin && g&gapHidden != 0 {
+	if depth == 0 && !j.opens(w.s, &pattern{first: 'a'}, start) || before == latin && g&gapHidden != 0 {
 		return hits
 	}
 	// Letters: every prefix that is a syllable on a way to a term.
