@@ -55,7 +55,7 @@ const (
 	// beyondCap: of what the terms of a topic weigh together beyond its cap, one part in so many counts.
 	beyondCap = 6
 	// window is how far terms may be apart to count together, in characters that folding keeps.
-	window = 120
+	window = 200
 	// A disguise is evidence of its own, once for each rule, where the term weighs something.
 	disguisePoints  = 40
 	disguiseMinimum = 30
