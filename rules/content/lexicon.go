@@ -32,7 +32,7 @@ const (
 	RuleAny
 )
 
-const rules = int(RuleAny)
+const ruleCount = int(RuleAny)
 
 // String is the rule's id in verdicts and lexicons.
 func (r Rule) String() string { return ruleIDs[r] }
@@ -226,7 +226,7 @@ func (p *parser) header(s string) {
 				return
 			}
 		}
-		p.rule = rules
+		p.rule = ruleCount
 		p.fail(p.column(rest), fmt.Sprintf("没有规则 %q，应为 %s", rest, strings.Join(ruleIDs[:], " ")), fmt.Sprintf("there is no rule %q; want one of %s", rest, strings.Join(ruleIDs[:], " ")))
 	case "allow":
 		p.section = func(s string) { p.word(s, &p.allow) }

@@ -74,7 +74,7 @@ type policy struct {
 //	transactional    review, +4        block, +4        block
 //	marketing_optin  pass              block            block
 //	marketing_blind  block, -2         block            block
-func policies(c Class) (line [rules]policy) {
+func policies(c Class) (line [ruleCount]policy) {
 	for r := range line {
 		line[r] = policy{strongest: ActionBlock, single: true}
 	}
