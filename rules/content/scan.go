@@ -141,7 +141,7 @@ func (j *Judge) next(s string, i int) (e entry, start, end int, g gap, ok bool) 
 		e, size := j.at(&j.bmp, s, i)
 		if isKept(e) {
 			if separators > maxGap {
-				g |= gapFar
+				return 0, 0, 0, g | gapFar, false
 			}
 			if separators == 1 {
 				g |= gapOne
@@ -177,7 +177,7 @@ func (j *Judge) next(s string, i int) (e entry, start, end int, g gap, ok bool) 
 			if codeOf(e) == '\\' {
 				if v, n := j.backslash(s, i, size); n > 0 {
 					if separators > maxGap {
-						g |= gapFar
+						return 0, 0, 0, g | gapFar, false
 					}
 					return v, i, i + n, g, true
 				}
