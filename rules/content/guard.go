@@ -267,7 +267,7 @@ func (v *trial) text(field, text string) {
 	}
 	var room [32]Hit
 	_, hits := v.judge.Judge(room[:0], text, v.class)
-	v.enter(field, text, hits, false)
+	v.enter(field, text, text, hits, false)
 }
 
 func (v *trial) variable(name, value string) {
@@ -276,7 +276,7 @@ func (v *trial) variable(name, value string) {
 	}
 	var room [32]Hit
 	_, hits := v.judge.Judge(room[:0], value, v.class)
-	v.enter("params/"+name, value, hits, true)
+	v.enter("params/"+name, value, value, hits, true)
 }
 
 func (v *trial) html(source string) {
@@ -292,11 +292,16 @@ func (v *trial) html(source string) {
 		h.RuneStart = utf8.RuneCountInString(source[:h.Start])
 		h.RuneEnd = h.RuneStart + utf8.RuneCountInString(source[h.Start:h.End])
 	}
-	v.enter("html", source, hits, false)
+	v.enter("html", source, seen.text, hits, false)
 }
 
-// enter takes over the hits of one field.
-func (v *trial) enter(field, text string, hits []Hit, strict bool) {
+// enter takes over the hits of one field, found in what its reader sees of it.
+func (v *trial) enter(field, text, seen string, hits []Hit, strict bool) {
+	if len(hits) == 0 {
+		return
+	}
+	cues := slices.DeleteFunc(v.judge.All(nil, seen), func(h Hit) bool { return h.Rule != RuleAny || h.Points < 0 })
+	cues = append(cues, hits...)
 	for i := range hits {
 		h := &hits[i]
 		action := v.allowed(h.Rule, h.Action, strict)
@@ -313,7 +318,7 @@ func (v *trial) enter(field, text string, hits []Hit, strict bool) {
 		v.hits = append(v.hits, schemas.Hit{
 			Rule: h.Rule.String(), Action: action.String(), Field: field,
 			Start: h.RuneStart, End: h.RuneEnd, StartByte: h.Start, EndByte: h.End,
-			Text: masked(text[h.Start:h.End]), Term: v.judge.Term(h.Term), Via: h.Via.String(), Cue: v.cue(hits, h),
+			Text: masked(text[h.Start:h.End]), Term: v.judge.Term(h.Term), Via: h.Via.String(), Cue: v.cue(cues, h),
 			Origin: origin, Advice: h.Rule.advise(h.Via),
 		})
 	}
@@ -322,12 +327,12 @@ func (v *trial) enter(field, text string, hits []Hit, strict bool) {
 // maxCues is how many other terms a hit names.
 const maxCues = 3
 
-// cue are the weightiest other terms of the rule.
+// cue are the weightiest other terms that count for the rule.
 func (v *trial) cue(hits []Hit, of *Hit) string {
 	var best [maxCues]*Hit
 	for i := range hits {
 		h := &hits[i]
-		if h.Rule != of.Rule || h.Term == of.Term || slices.ContainsFunc(best[:], func(b *Hit) bool { return b != nil && b.Term == h.Term }) {
+		if h.Rule != of.Rule && h.Rule != RuleAny || h.Term == of.Term || slices.ContainsFunc(best[:], func(b *Hit) bool { return b != nil && b.Term == h.Term }) {
 			continue
 		}
 		for k := range best {

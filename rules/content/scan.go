@@ -202,6 +202,11 @@ func (j *Judge) run(s string, i int) int {
 	end := i
 	for n := 0; i < len(s); {
 		e, size := j.at(&j.bmp, s, i)
+		if codeOf(e) == '\\' {
+			if _, v := j.backslash(s, i, size); v > 0 {
+				return end // a letter
+			}
+		}
 		i += size
 		switch class := classOf(e); {
 		case class == figure:
