@@ -53,11 +53,11 @@ func TestChannels(t *testing.T) {
 func TestNoHit(t *testing.T) {
 	j := judgeOf(t, testFile(t))
 	for _, text := range []string{
-		"入股，彩。票据",                       // a word never goes on behind a clause mark
-		"博。彩",                           //
-		"发放红包装纸箱",                       // inside a legitimate word
-		"红 包装已到货",                       // half inside one
-		"一次性交付现场", "公募产品说明",            // @allow, @not
+		"入股，彩。票据",           // a word never goes on behind a clause mark
+		"博。彩",               //
+		"发放红包装纸箱",           // inside a legitimate word
+		"红 包装已到货",           // half inside one
+		"一次性交付现场", "公募产品说明", // @allow, @not
 		"广告app的qqs", "boca", "bocaix集团", // Latin words that go on
 		"共12件", "2026-11-25", "金额12,300.00元", "二〇二六年十一月二十五日", "PO2026001234",
 		"博    彩", // too far apart
@@ -124,18 +124,18 @@ func TestVerdicts(t *testing.T) {
 		{"归还银行贷款本金500,000.00元已支付成功。", ClassUnknown, ActionReview, "5"},
 		{"办理个人贷款，月息0.5%", ClassUnknown, ActionBlock, "5"},
 		{"办理个人贷款，月息0.5%", ClassFinanceVoucher, ActionBlock, "5"}, // 19 points: over the shift
-		{"代贝款", ClassUnknown, ActionReview, "5"},                  // 6 and 3 for the disguise
+		{"代贝款", ClassUnknown, ActionReview, "5"},                 // 6 and 3 for the disguise
 		{"代贝款13800138000", ClassUnknown, ActionBlock, "5"},       // and 2 for the number
-		{"博彩平台", ClassInvoice, ActionBlock, "4"},                  // unshifted
+		{"博彩平台", ClassInvoice, ActionBlock, "4"},                 // unshifted
 		{"红包", ClassUnknown, ActionPass, ""},
-		{"勃采平台", ClassUnknown, ActionPass, ""},              // doubtful: half of 10
-		{"勃采，采漂", ClassUnknown, ActionReview, "4"},         // never blocks
-		{"好，评，返，现", ClassInventory, ActionBlock, "6"},       // one term of 10 points
-		{"买一送一", ClassUnknown, ActionReview, "1"},           // never blocks,
-		{"买一送一", ClassMarketingBlind, ActionBlock, "1"},     // unless nobody asked for it,
-		{"买一送一", ClassMarketingOptIn, ActionPass, ""},       // and is fine where they did
-		{"博彩", ClassMarketingOptIn, ActionBlock, "4"},       //
-		{"贷款贷款贷款贷款", ClassUnknown, ActionReview, "5"},       // a term counts once
+		{"勃采平台", ClassUnknown, ActionPass, ""},                            // doubtful: half of 10
+		{"勃采，采漂", ClassUnknown, ActionReview, "4"},                        // never blocks
+		{"好，评，返，现", ClassInventory, ActionBlock, "6"},                     // one term of 10 points
+		{"买一送一", ClassUnknown, ActionReview, "1"},                         // never blocks,
+		{"买一送一", ClassMarketingBlind, ActionBlock, "1"},                   // unless nobody asked for it,
+		{"买一送一", ClassMarketingOptIn, ActionPass, ""},                     // and is fine where they did
+		{"博彩", ClassMarketingOptIn, ActionBlock, "4"},                     //
+		{"贷款贷款贷款贷款", ClassUnknown, ActionReview, "5"},                     // a term counts once
 		{"贷款" + strings.Repeat("好", 130) + "月息2%", "", ActionReview, "5"}, // too far apart to add up
 		{"验证码382913，请勿告知他人，谨防贷款诈骗", ClassUnknown, ActionPass, ""},
 	} {
@@ -211,27 +211,27 @@ func TestOverride(t *testing.T) {
 func TestParseMistakes(t *testing.T) {
 	const head = "@lexicon a 1\n"
 	for text, want := range map[string]string{
-		"":                                  "a.txt:1:1: ",
-		"@rule 5\n贷款 6\n":                   "a.txt:1:1: 文件首行须为 @lexicon",
-		"贷款 6\n":                            "a.txt:1:1: ",
-		"@lexicon a\n":                      "a.txt:1:1: ",
-		head + head:                         "a.txt:2:1: ",
-		head + "@rule 9\n":                  "a.txt:2:7: 没有规则",
-		head + "@terms\n":                   "a.txt:2:1: 未知的节 @terms",
-		head + "@rule 5\n贷款\n":              "a.txt:3:1: ",
-		head + "@rule 5\n贷款 6 h x\n":        "a.txt:3:1: ",
-		head + "@rule 5\n贷款 21\n":           "a.txt:3:4: 分值",
-		head + "@rule 5\n贷款 six\n":          "a.txt:3:4: ",
-		head + "@rule 5\n贷款 6 hz\n":         "a.txt:3:6: 未知标志",
-		head + "@rule 5\n贷款 6\n貸款 7\n":      "a.txt:4:1: 词条 \"貸款\" 已在第 3 行写过",
-		head + "@rule 5\n 贷，款 6\n":          "a.txt:3:3: ",
-		head + "@rule 5\n.贷款 6\n":           "a.txt:3:1: ",
-		head + "@rule 5\n贷.款.利 6\n":         "a.txt:3:1: ",
-		head + "@alias\n微信\n":              "a.txt:3:1: ",
-		head + "@alias\n微信 =\n":            "a.txt:3:1: ",
-		head + "@alias\n = 薇信\n":           "a.txt:3:1: ",
-		head + "@allow\n一-次\n":             "a.txt:3:2: ",
-		head + "@rule 5\n\xff 6\n":          "a.txt:3:1: 不是 UTF-8",
+		"":                             "a.txt:1:1: ",
+		"@rule 5\n贷款 6\n":              "a.txt:1:1: 文件首行须为 @lexicon",
+		"贷款 6\n":                       "a.txt:1:1: ",
+		"@lexicon a\n":                 "a.txt:1:1: ",
+		head + head:                    "a.txt:2:1: ",
+		head + "@rule 9\n":             "a.txt:2:7: 没有规则",
+		head + "@terms\n":              "a.txt:2:1: 未知的节 @terms",
+		head + "@rule 5\n贷款\n":         "a.txt:3:1: ",
+		head + "@rule 5\n贷款 6 h x\n":   "a.txt:3:1: ",
+		head + "@rule 5\n贷款 21\n":      "a.txt:3:4: 分值",
+		head + "@rule 5\n贷款 six\n":     "a.txt:3:4: ",
+		head + "@rule 5\n贷款 6 hz\n":    "a.txt:3:6: 未知标志",
+		head + "@rule 5\n贷款 6\n貸款 7\n": "a.txt:4:1: 词条 \"貸款\" 已在第 3 行写过",
+		head + "@rule 5\n 贷，款 6\n":     "a.txt:3:3: ",
+		head + "@rule 5\n.贷款 6\n":      "a.txt:3:1: ",
+		head + "@rule 5\n贷.款.利 6\n":    "a.txt:3:1: ",
+		head + "@alias\n微信\n":          "a.txt:3:1: ",
+		head + "@alias\n微信 =\n":        "a.txt:3:1: ",
+		head + "@alias\n = 薇信\n":       "a.txt:3:1: ",
+		head + "@allow\n一-次\n":         "a.txt:3:2: ",
+		head + "@rule 5\n\xff 6\n":     "a.txt:3:1: 不是 UTF-8",
 		head + "@rule 5\n" + strings.Repeat("贷", 25) + " 6\n": "a.txt:3:1: ",
 	} {
 		_, err := Parse("a.txt", []byte(text))

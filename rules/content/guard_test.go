@@ -51,18 +51,28 @@ func TestGuard(t *testing.T) {
 		rule   string
 		hits   int
 	}{
-		"clean":                    {Config{}, func() rules.Input { return sms("您的订单已发货。", nil) }, rules.Pass, "", 0},
-		"blocked":                  {Config{}, func() rules.Input { return loan }, rules.Suppress, "5", 3},
-		"only to be looked at":     {Config{Finance: "review"}, func() rules.Input { return loan }, rules.Pass, "5", 3},
-		"looked at means stop":     {Config{Finance: "review", Review: "suppress"}, func() rules.Input { return loan }, rules.Suppress, "5", 3},
-		"not judged":               {Config{Finance: "pass"}, func() rules.Input { return loan }, rules.Pass, "", 0},
-		"marketing is looked at":   {Config{}, func() rules.Input { return sms("本周买一送一", nil) }, rules.Pass, "1", 1},
-		"class by type":            {Config{Classes: []ClassRule{{Type: "erp.invoice.*", Class: ClassInvoice}}}, func() rules.Input { return sms("归还银行贷款本金", nil) }, rules.Pass, "", 0},
-		"class by template":        {Config{Classes: []ClassRule{{Template: "due", Class: ClassInvoice}}}, func() rules.Input { return sms("归还银行贷款本金", nil) }, rules.Pass, "", 0},
-		"another type":             {Config{Classes: []ClassRule{{Type: "erp.hr.*", Class: ClassHR}}}, func() rules.Input { return sms("归还银行贷款本金", nil) }, rules.Pass, "5", 1},
-		"the caller's class":       {Config{}, func() rules.Input { in := sms("归还银行贷款本金", nil); in.Class = "finance_voucher"; return in }, rules.Pass, "", 0},
-		"class by category":        {Config{}, func() rules.Input { in := sms("买一送一", nil); in.Delivery.Category = schemas.Marketing; return in }, rules.Suppress, "1", 1},
-		"a variable strictly":      {Config{}, func() rules.Input { return sms("您好，华星信贷款项", map[string]string{"customer": "红星贷款"}) }, rules.Suppress, "5", 2},
+		"clean":                  {Config{}, func() rules.Input { return sms("您的订单已发货。", nil) }, rules.Pass, "", 0},
+		"blocked":                {Config{}, func() rules.Input { return loan }, rules.Suppress, "5", 3},
+		"only to be looked at":   {Config{Finance: "review"}, func() rules.Input { return loan }, rules.Pass, "5", 3},
+		"looked at means stop":   {Config{Finance: "review", Review: "suppress"}, func() rules.Input { return loan }, rules.Suppress, "5", 3},
+		"not judged":             {Config{Finance: "pass"}, func() rules.Input { return loan }, rules.Pass, "", 0},
+		"marketing is looked at": {Config{}, func() rules.Input { return sms("本周买一送一", nil) }, rules.Pass, "1", 1},
+		"class by type":          {Config{Classes: []ClassRule{{Type: "erp.invoice.*", Class: ClassInvoice}}}, func() rules.Input { return sms("归还银行贷款本金", nil) }, rules.Pass, "", 0},
+		"class by template":      {Config{Classes: []ClassRule{{Template: "due", Class: ClassInvoice}}}, func() rules.Input { return sms("归还银行贷款本金", nil) }, rules.Pass, "", 0},
+		"another type":           {Config{Classes: []ClassRule{{Type: "erp.hr.*", Class: ClassHR}}}, func() rules.Input { return sms("归还银行贷款本金", nil) }, rules.Pass, "5", 1},
+		"the caller's class": {Config{}, func() rules.Input {
+			in := sms("归还银行贷款本金", nil)
+			in.Class = "finance_voucher"
+			return in
+		}, rules.Pass, "", 0},
+		"class by category": {Config{}, func() rules.Input {
+			in := sms("买一送一", nil)
+			in.Delivery.Category = schemas.Marketing
+			return in
+		}, rules.Suppress, "1", 1},
+		"a variable strictly": {Config{}, func() rules.Input {
+			return sms("您好，华星信贷款项", map[string]string{"customer": "红星贷款"})
+		}, rules.Suppress, "5", 2},
 		"a variable that is clean": {Config{}, func() rules.Input { return sms("客户华星贸易", map[string]string{"customer": "华星贸易"}) }, rules.Pass, "", 0},
 		"a tenant's own words": {Config{Tenants: map[string][]string{"acme": {"acme.txt"}}}, func() rules.Input {
 			in := sms("博彩百家乐", nil)
