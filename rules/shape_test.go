@@ -9,6 +9,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/yizhan-dev/yizhan/rules"
+	"github.com/yizhan-dev/yizhan/rules/content"
 	"github.com/yizhan-dev/yizhan/rules/dailycap"
 	"github.com/yizhan-dev/yizhan/rules/expiry"
 	"github.com/yizhan-dev/yizhan/rules/quiet"
@@ -18,7 +19,7 @@ import (
 
 func load(source string) (*rules.Book, error) {
 	return rules.Load([]byte(source),
-		map[string]rules.GuardFactory{"signature": signature.New, "expiry": expiry.New, "quiet_hours": quiet.New},
+		map[string]rules.GuardFactory{"content": content.New, "signature": signature.New, "expiry": expiry.New, "quiet_hours": quiet.New},
 		map[string]rules.ReserverFactory{"daily_cap": dailycap.New}, rules.Env{})
 }
 
@@ -52,6 +53,9 @@ func TestSchemaAgrees(t *testing.T) {
 			"guards: {signature: {max: }, daily_cap: {limit: , window: , over: , reserve_for: }}",
 			"guards: {quiet_hours: [{category: marketing, allow: '08:00-21:00', zone: Asia/Shanghai}, {category: alert, allow: '22:00-06:00'}, {category: marketing, allow: '22:00-24:00', zone: }]}",
 			"guards: {daily_cap: {limit: 50, window: both, reserve_for: {verification: 5, alert: 2}, over: 'divert:mail'}}",
+			"guards: {content: }",
+			"guards: {content: {marketing: pass, finance: review, fraud: block, review: suppress, lexicons: , tenants: , classes: }}",
+			"guards: {content: {classes: [{type: erp.invoice.*, class: invoice}, {template: hello, class: hr}]}}",
 			"guards: {daily_cap: {window: day, over: dead}}",
 			"guards: {daily_cap: {window: rolling, over: defer}}",
 			"templates: {t: {sms: {code: SMS_1, params: [a], text: 'x ${a}'}, mail: {subject: s, html: <p>h</p>}}}",
@@ -84,6 +88,13 @@ func TestSchemaAgrees(t *testing.T) {
 			"guards: {expiry: {alert: 5}}",
 			"guards: {expiry: {alert: soon}}",
 			"guards: {expiry: {alert: -5m}}",
+			"guards: {content: {finance: stop}}",
+			"guards: {content: {loans: block}}",
+			"guards: {content: {review: wait}}",
+			"guards: {content: {lexicons: words.txt}}",
+			"guards: {content: {classes: [{type: erp.invoice.*, class: bill}]}}",
+			"guards: {content: {classes: [{class: invoice}]}}",
+			"guards: {content: {classes: [{type: a, template: b, class: invoice}]}}",
 			"guards: {quiet_hours: {category: marketing, allow: '08:00-21:00'}}",
 			"guards: {quiet_hours: [{allow: '08:00-21:00'}]}",
 			"guards: {quiet_hours: [{category: marketing}]}",
@@ -147,7 +158,7 @@ func TestMistakesAreFoundWhereTheyAre(t *testing.T) {
 		"routes:\n  - name: a\n    when: event.type\n    send: [x]":                              "expected bool",
 		"routes:\n  - name: a\n    when: now().Hour() > 8\n    send: [x]":                        "now",
 		"routes:\n  - name: a\n    when: any(event.to, .phone != '')\n    send: [x]":             "phone",
-		"guards:\n  colour: {x: 1}":                                                              "known are expiry, quiet_hours, signature, daily_cap",
+		"guards:\n  colour: {x: 1}":                                                              "known are content, expiry, quiet_hours, signature, daily_cap",
 		"guards:\n  daily_cap: {limit: 60}":                                                      "1..50",
 		"guards:\n  daily_cap:\n    lmit: 6":                                                     "[3:5]",
 		"guards:\n  quiet_hours: [{category: alert, allow: '08:00-21:00', zone: Asia/Shenzhen}]": "Asia/Shenzhen",

@@ -7,6 +7,7 @@ import (
 	"github.com/yizhan-dev/yizhan/channels/sms/aliyun"
 	"github.com/yizhan-dev/yizhan/channels/webhook"
 	"github.com/yizhan-dev/yizhan/rules"
+	"github.com/yizhan-dev/yizhan/rules/content"
 	"github.com/yizhan-dev/yizhan/rules/dailycap"
 	"github.com/yizhan-dev/yizhan/rules/expiry"
 	"github.com/yizhan-dev/yizhan/rules/quiet"
@@ -25,6 +26,7 @@ func channelKinds() map[string]channels.Factory {
 
 func guardFactories() map[string]rules.GuardFactory {
 	return map[string]rules.GuardFactory{
+		"content":     content.New,
 		"expiry":      expiry.New,
 		"quiet_hours": quiet.New,
 		"signature":   signature.New,

@@ -51,7 +51,7 @@ func cleanText(n int) string {
 // hold, an eighth of them also sought by sound and shape.
 func generated(n int) *File {
 	common := []rune(frequent())
-	text := cleanText(1 << 20)
+	text := strings.Join(sentences, "")
 	rnd := rand.New(rand.NewPCG(3, 4))
 	var b strings.Builder
 	b.WriteString("@lexicon generated 1\n@rule 5\n")

@@ -59,8 +59,7 @@ type Judge struct {
 	specials [specialCount]int32
 
 	// Pairs of neighbouring codes that may begin a pattern, hashed to bits: most text never passes it.
-	pairBits  []uint32
-	pairShift uint32
+	pairBits [1 << (pairHashBits - 5)]uint32
 	// Pairs of syllables that may begin a term by sound: one bit a pair.
 	soundBits [1 << (18 - 6)]uint64
 	// Syllables that begin a term by sound.
@@ -199,12 +198,8 @@ func (c *compiler) build() {
 	}
 	slices.Sort(c.keys)
 	c.keys = slices.Compact(c.keys)
-	// 64 bits for each pair: one clean pair in 64 passes by chance.
-	size := min(max(bits.Len(uint(len(c.keys)))+6, 15), 22) //nolint:gosec // not negative
-	c.pairBits = make([]uint32, 1<<(size-5))
-	c.pairShift = uint32(32 - size) //nolint:gosec // 10…17
 	for _, k := range c.keys {
-		h := pairHash(pairPrefix(k>>16), k&codeMask) >> c.pairShift
+		h := pairHash(pairPrefix(k>>16), pairSuffix(k))
 		c.pairBits[h>>5] |= 1 << (h & 31)
 	}
 }
@@ -218,12 +213,14 @@ func by(subs []substitution) map[rune][]substitution {
 	return m
 }
 
-// pairPrefix and pairHash are the hash of a pair of codes in two steps, since the scanner has the first half
-// from the character before.
-func pairPrefix(first uint32) uint32 { return first * 0x9E3779B1 }
-func pairHash(prefix uint32, second uint32) uint32 {
-	return (prefix>>7 ^ prefix<<9) + second*0x85EBCA6B
-}
+// pairHashBits is the length of a pair's hash: 2 million bits, of which even 40,000 pairs set only 2 %.
+const pairHashBits = 21
+
+// pairSuffix is the second character's half of the hash of a pair of codes, pairPrefix the first one's: the
+// same number, turned, so that the scanner computes it once.
+func pairSuffix(e entry) uint32             { return (e & codeMask) * 0x9E3779B1 }
+func pairPrefix(e entry) uint32             { return bits.RotateLeft32(pairSuffix(e), 16) }
+func pairHash(prefix, suffix uint32) uint32 { return (prefix ^ suffix) >> (32 - pairHashBits) }
 
 func (c *compiler) term(t *collected) {
 	id := int32(len(c.terms))                                                 //nolint:gosec // bounded in Compile

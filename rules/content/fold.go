@@ -61,7 +61,7 @@ func codeOf(e entry) uint16     { return uint16(e & codeMask) }            //nol
 func sylOf(e entry) uint16      { return uint16(e >> sylShift & sylMask) } //nolint:gosec // masked
 func classOf(e entry) uint32    { return e & classMask }
 func isKept(e entry) bool       { return classOf(e) < deleted }
-func isIdeograph(e entry) bool  { return e&slow == 0 }
+func isIdeograph(e entry) bool  { return e&slow == 0 && e != 0 }
 func isAlnum(e entry) bool      { return classOf(e) == latin || classOf(e) == figure }
 func isSeparator(e entry) bool  { return classOf(e) > deleted }
 func isLatinCode(c uint16) bool { return 'a' <= c && c <= 'z' }

@@ -51,7 +51,7 @@ func (j *Judge) Judge(dst []Hit, text string, class Class) (Action, []Hit) {
 	if len(sc.hits) == 0 {
 		return ActionPass, dst
 	}
-	var reached [rules]Action
+	var reached [ruleCount]Action
 	line := policies(class)
 	most := j.weigh(sc, &line, &reached)
 	if most == ActionPass {
@@ -105,7 +105,7 @@ type sums struct {
 }
 
 // weigh slides the window over the hits and notes the strongest action that each rule reached.
-func (j *Judge) weigh(sc *scratch, line *[rules]policy, reached *[rules]Action) (most Action) {
+func (j *Judge) weigh(sc *scratch, line *[ruleCount]policy, reached *[ruleCount]Action) (most Action) {
 	clear(sc.seen)
 	sc.tally = sc.tally[:0]
 	var all [len(ruleIDs)]sums
@@ -237,7 +237,7 @@ func (t tally) add(s *sums, w weight, by int) {
 }
 
 // report appends the topic terms of the rules that reached something, and the cues that helped them.
-func (j *Judge) report(dst []Hit, text string, hits []raw, reached *[rules]Action) []Hit {
+func (j *Judge) report(dst []Hit, text string, hits []raw, reached *[ruleCount]Action) []Hit {
 	from := len(dst)
 	topic := slices.ContainsFunc(reached[RuleMarketing+1:], func(a Action) bool { return a > ActionPass })
 	for i := range hits {

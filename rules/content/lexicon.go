@@ -33,7 +33,7 @@ const (
 	RuleAny
 )
 
-const rules = int(RuleAny)
+const ruleCount = int(RuleAny)
 
 // String is the rule's id in verdicts and lexicons.
 func (r Rule) String() string { return ruleIDs[r] }

@@ -65,7 +65,7 @@ const (
 
 // topicCap bounds what the terms of a topic that each weigh less than blockAt come to together: news and
 // talk about a topic name it often. Where the words themselves are the offence there is no bound.
-var topicCap = [rules]int{
+var topicCap = [ruleCount]int{
 	RuleContact: 80, RuleDating: 80, RuleGambling: 200, RuleFinance: 80, RuleReward: 80, RuleHealth: 80, RuleFuneral: 90,
 	RuleSensitive: 200, RuleFraud: 200,
 }
@@ -87,7 +87,7 @@ type policy struct {
 //	transactional    review, +4        block, +4        block
 //	marketing_optin  pass              block            block
 //	marketing_blind  block             block            block
-func policies(c Class) (line [rules]policy) {
+func policies(c Class) (line [ruleCount]policy) {
 	for r := range line {
 		line[r] = policy{strongest: ActionBlock, single: true}
 	}

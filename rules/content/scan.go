@@ -1,6 +1,9 @@
 package content
 
-import "unicode/utf8"
+import (
+	"math/bits"
+	"unicode/utf8"
+)
 
 // raw is one spelling of a term found in a text.
 type raw struct {
@@ -34,91 +37,104 @@ const maxGap = 3
 // scan finds every spelling of every term.
 func (j *Judge) scan(s string, hits []raw) []raw {
 	var (
-		bmp        = &j.bmp
-		pairBits   = j.pairBits
-		pairShift  = j.pairShift & 31
-		prev       entry // the last kept character
-		prevAt     int
-		prevPrefix uint32
-		k          int32
-		i          int
+		prev   entry // the last kept character
+		prevAt int
+		k      int32
 	)
-	for i < len(s) {
-		var e entry
-		var size int
-		if c := s[i]; c < utf8.RuneSelf {
-			e, size = bmp[c], 1
-		} else if i+2 < len(s) && c&0xF0 == 0xE0 {
-			b1, b2 := s[i+1], s[i+2]
-			r := uint32(c&0x0F)<<12 | uint32(b1&0x3F)<<6 | uint32(b2&0x3F)
-			if (b1^0x80)|(b2^0x80) >= 0x40 || r < 0x800 {
-				e, size = entryOdd, 1
-			} else {
-				e, size = bmp[r&codeMask], 3
+	for i := 0; i < len(s); {
+		if last, end := j.skim(s, i, prev); end > i {
+			k += int32(end-i) / 3 //nolint:gosec // texts are below 2 GiB
+			prev, prevAt, i = last, end-3, end
+			if i == len(s) {
+				break
 			}
-		} else {
-			e, size = j.at(bmp, s, i)
 		}
-		if e&slow != 0 {
-			switch classOf(e) {
-			case figure:
-				before, beforeAt := prev, prevAt
-				var end int
-				hits, end = j.number(s, i, k, hits)
-				if j.mayPair(prevPrefix, digit) && prevAt < i && prev != 0 {
-					hits = j.match(s, prevAt, k-1, hits)
-				}
-				prev, prevAt, prevPrefix = e, i, pairPrefix(digit)
-				k++
-				if end-i <= 4 && isIdeographEntry(before) {
-					hits = j.inserted(s, beforeAt, before, i, end, k-2, hits)
-				}
-				if e&single != 0 {
-					hits = j.one(s, i, end, e, k-1, hits)
-				}
-				i = end
-			case latin:
-				hits, i, prev, prevAt, k = j.word(s, i, prev, prevAt, k, hits)
-				prevPrefix = pairPrefix(prev & codeMask)
-			default:
-				if codeOf(e) == '\\' {
-					if v, n := j.backslash(s, i, size); n > 0 {
-						hits, i, prev, prevAt, k = j.letter(s, i, n, v, prev, prevAt, k, hits)
-						prevPrefix = pairPrefix(prev & codeMask)
-						continue
-					}
-				}
-				i += size
+		e, size := j.at(&j.bmp, s, i)
+		switch class := classOf(e); {
+		case class == latin:
+			hits, i, prev, prevAt, k = j.word(s, i, prev, prevAt, k, hits)
+			continue
+		case class == figure:
+			var end int
+			hits, end = j.number(s, i, k, hits)
+			hits = j.pair(s, prev, prevAt, e, k-1, hits)
+			if e&single != 0 {
+				hits = j.one(s, i, end, e, k, hits)
 			}
+			if end-i <= utf8.UTFMax && isIdeograph(prev) {
+				hits = j.inserted(s, prevAt, prev, i, end, k-1, hits)
+			}
+			prev, prevAt, i = e, i, end
+			k++
+			continue
+		case class != plain:
+			if codeOf(e) == '\\' {
+				if v, n := j.backslash(s, i, size); n > 0 {
+					hits = j.pair(s, prev, prevAt, v, k-1, hits)
+					if v&single != 0 {
+						hits = j.one(s, i, i+n, v, k, hits)
+					}
+					prev, prevAt = v, i
+					k++
+					size = n
+				}
+			}
+			i += size
 			continue
 		}
-		code := e & codeMask
-		h := pairHash(prevPrefix, code) >> pairShift
-		snd := (prev>>sylShift&sylMask)<<9 | e>>sylShift&sylMask
-		if (pairBits[h>>5&uint32(len(pairBits)-1)]>>(h&31)|uint32(j.soundBits[snd>>6]>>(snd&63)))&1|e&single>>30 != 0 { //nolint:gosec // one bit each
-			if prev != 0 {
-				if pairBits[h>>5]>>(h&31)&1 != 0 {
-					hits = j.match(s, prevAt, k-1, hits)
-				}
-				if j.soundBits[snd>>6]>>(snd&63)&1 != 0 {
-					hits = j.sounding(s, prevAt, k-1, hits)
-				}
-			}
-			if e&single != 0 {
-				hits = j.one(s, i, i+size, e, k, hits)
-			}
+		hits = j.pair(s, prev, prevAt, e, k-1, hits)
+		if x := soundPair(prev, e); j.soundBits[x>>6]>>(x&63)&1 != 0 {
+			hits = j.sounding(s, prevAt, k-1, hits)
 		}
-		prev, prevAt, prevPrefix = e, i, pairPrefix(code)
+		if e&single != 0 {
+			hits = j.one(s, i, i+size, e, k, hits)
+		}
+		prev, prevAt = e, i
 		k++
 		i += size
 	}
 	return hits
 }
 
-func isIdeographEntry(e entry) bool { return e != 0 && isIdeograph(e) }
+// skim goes over the ideographs from s[i] on as long as nothing can begin there, and returns the last of them
+// and where it stopped. Most of a clean text is read by this loop alone, so it does as little as it can: a
+// character is one look into the table, and a bit each for its pair of codes and of syllables.
+func (j *Judge) skim(s string, i int, prev entry) (last entry, end int) {
+	prefix := pairPrefix(prev)
+	for i+2 < len(s) {
+		c, b1, b2 := s[i], s[i+1], s[i+2]
+		if c-0xE1 >= 0xF0-0xE1 || (b1^0x80)|(b2^0x80) >= 0x40 {
+			break
+		}
+		e := j.bmp[uint16(c)<<12|uint16(b1&0x3F)<<6|uint16(b2&0x3F)]
+		if e&(slow|single) != 0 {
+			break
+		}
+		suffix := pairSuffix(e)
+		h, x := pairHash(prefix, suffix), soundPair(prev, e)
+		if (j.pairBits[h>>5]>>(h&31)|uint32(j.soundBits[x>>6]>>(x&63)))&1 != 0 { //nolint:gosec // the lowest bit
+			break
+		}
+		prefix, prev = bits.RotateLeft32(suffix, 16), e
+		i += 3
+	}
+	return prev, i
+}
 
-func (j *Judge) mayPair(prefix, second uint32) bool {
-	h := pairHash(prefix, second) >> (j.pairShift & 31)
+// soundPair is the index of two characters' syllables in soundBits.
+func soundPair(a, b entry) uint32 { return a>>(sylShift-9)&(sylMask<<9) | b>>sylShift&sylMask }
+
+// pair enters the patterns that begin with the kept character at s[at] and e behind it, if there may be one.
+func (j *Judge) pair(s string, first entry, at int, e entry, k int32, hits []raw) []raw {
+	if first == 0 || !j.mayPair(first, e) {
+		return hits
+	}
+	return j.match(s, at, k, hits)
+}
+
+// mayPair says whether a pattern may begin with the pair.
+func (j *Judge) mayPair(first, second entry) bool {
+	h := pairHash(pairPrefix(first), pairSuffix(second))
 	return j.pairBits[h>>5]>>(h&31)&1 != 0
 }
 
@@ -141,7 +157,7 @@ func (j *Judge) next(s string, i int) (e entry, start, end int, g gap, ok bool) 
 		e, size := j.at(&j.bmp, s, i)
 		if isKept(e) {
 			if separators > maxGap {
-				g |= gapFar
+				return 0, 0, 0, g | gapFar, false
 			}
 			if separators == 1 {
 				g |= gapOne
@@ -177,7 +193,7 @@ func (j *Judge) next(s string, i int) (e entry, start, end int, g gap, ok bool) 
 			if codeOf(e) == '\\' {
 				if v, n := j.backslash(s, i, size); n > 0 {
 					if separators > maxGap {
-						g |= gapFar
+						return 0, 0, 0, g | gapFar, false
 					}
 					return v, i, i + n, g, true
 				}
@@ -202,6 +218,11 @@ func (j *Judge) run(s string, i int) int {
 	end := i
 	for n := 0; i < len(s); {
 		e, size := j.at(&j.bmp, s, i)
+		if codeOf(e) == '\\' {
+			if _, v := j.backslash(s, i, size); v > 0 {
+				return end // a letter
+			}
+		}
 		i += size
 		switch class := classOf(e); {
 		case class == figure:
@@ -497,9 +518,7 @@ func (j *Judge) word(s string, i int, prev entry, prevAt int, k int32, hits []ra
 		if classOf(e) != latin {
 			break
 		}
-		if prev != 0 && j.mayPair(pairPrefix(prev&codeMask), e&codeMask) {
-			hits = j.match(s, prevAt, k-1, hits)
-		}
+		hits = j.pair(s, prev, prevAt, e, k-1, hits)
 		if e&single != 0 {
 			hits = j.one(s, i, i+size, e, k, hits)
 		}
@@ -510,7 +529,7 @@ func (j *Judge) word(s string, i int, prev entry, prevAt int, k int32, hits []ra
 		k++
 	}
 	if len(j.soundNodes) > 1 {
-		if isIdeographEntry(before) && j.soundFirst[sylOf(before)] {
+		if isIdeograph(before) && j.soundFirst[sylOf(before)] {
 			hits = j.sounding(s, beforeAt, first-1, hits)
 		}
 		if n > 1 {
@@ -518,21 +537,10 @@ func (j *Judge) word(s string, i int, prev entry, prevAt int, k int32, hits []ra
 		}
 	}
 	hits = j.token(s, start, end, first, hits)
-	if n == 1 && isIdeographEntry(before) {
+	if n == 1 && isIdeograph(before) {
 		hits = j.inserted(s, beforeAt, before, start, end, first-1, hits)
 	}
 	return hits, end, prev, prevAt, k
-}
-
-// letter takes one letter that is written with several characters: \/.
-func (j *Judge) letter(s string, i, n int, e entry, prev entry, prevAt int, k int32, hits []raw) ([]raw, int, entry, int, int32) {
-	if prev != 0 && j.mayPair(pairPrefix(prev&codeMask), e&codeMask) {
-		hits = j.match(s, prevAt, k-1, hits)
-	}
-	if j.bmp['v']&single != 0 {
-		hits = j.one(s, i, i+n, e, k, hits)
-	}
-	return hits, i + n, e, i, k + 1
 }
 
 // inserted enters terms with single digits or letters between their characters, of which one stands at
@@ -542,7 +550,7 @@ func (j *Judge) inserted(s string, at int, first entry, from, to int, k int32, h
 		return hits
 	}
 	second, size := j.at(&j.bmp, s, to)
-	if !isIdeograph(second) || !j.mayPair(pairPrefix(first&codeMask), second&codeMask) {
+	if !isIdeograph(second) || !j.mayPair(first, second) {
 		return hits
 	}
 	if _, direct := j.before(&j.bmp, s, from); at+direct != from {

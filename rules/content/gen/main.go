@@ -202,6 +202,10 @@ func (g *generator) rank(r rune) int {
 	return n
 }
 
+func (g *generator) frequentFirst(a, b rune) int {
+	return cmp.Or(cmp.Compare(g.rank(b), g.rank(a)), cmp.Compare(a, b))
+}
+
 // fold is the folded form of r: a letter a-z, a digit 0-9 (value up to 20 in n), another rune, or 0.
 func (g *generator) fold(r rune) (to rune, n int) {
 	for letter, alike := range lookAlikes {
@@ -327,13 +331,13 @@ func (g *generator) write() []byte {
 		for _, s := range all[1:] {
 			more[s] = append(more[s], r)
 		}
-		if g.standard[r] && g.weight[r] > 0 && g.corner[r] != "" {
+		if g.standard[r] && g.corner[r] != "" {
 			corners[g.corner[r]] = append(corners[g.corner[r]], r)
 		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(corners)) {
 		if len(corners[k]) > 1 {
-			slices.Sort(corners[k])
+			slices.SortFunc(corners[k], g.frequentFirst)
 			fmt.Fprintf(&similar, "%s\n", string(corners[k]))
 		}
 	}
@@ -378,7 +382,7 @@ package content
 		fmt.Fprintf(&b, "// %s %s\nconst %s = \"\" +\n", name, doc, name)
 		keys := slices.SortedFunc(maps.Keys(of), cmp.Compare)
 		for i, k := range keys {
-			slices.SortFunc(of[k], func(a, b rune) int { return cmp.Or(cmp.Compare(g.rank(b), g.rank(a)), cmp.Compare(a, b)) })
+			slices.SortFunc(of[k], g.frequentFirst)
 			fmt.Fprintf(&b, "\t%q", k+" "+string(of[k])+"\n")
 			if i < len(keys)-1 {
 				b.WriteString(" +")
