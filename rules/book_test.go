@@ -26,7 +26,7 @@ templates:
 	if got, want := book.Channels(), []string{"fax", "mail", "mial", "ops", "pigeon", "smz"}; !slices.Equal(got, want) {
 		t.Errorf("Channels = %v, want %v", got, want)
 	}
-	if book.DivertTo() != "pigeon" || len(book.Guards()) != 8 || len(book.Reservers()) != 2 {
+	if book.DivertTo() != "pigeon" || len(book.Guards()) != 9 || len(book.Reservers()) != 2 {
 		t.Errorf("divert %q, %d guards, %d reservers", book.DivertTo(), len(book.Guards()), len(book.Reservers()))
 	}
 	err = book.Check(kinds)

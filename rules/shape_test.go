@@ -11,6 +11,7 @@ import (
 	"github.com/yizhan-dev/yizhan/rules"
 	"github.com/yizhan-dev/yizhan/rules/characters"
 	"github.com/yizhan-dev/yizhan/rules/consent"
+	"github.com/yizhan-dev/yizhan/rules/content"
 	"github.com/yizhan-dev/yizhan/rules/dailycap"
 	"github.com/yizhan-dev/yizhan/rules/expiry"
 	"github.com/yizhan-dev/yizhan/rules/link"
@@ -26,7 +27,7 @@ func load(source string) (*rules.Book, error) {
 	return rules.Load([]byte(source),
 		map[string]rules.GuardFactory{
 			"signature": signature.New, "expiry": expiry.New, "quiet_hours": quiet.New, "link": link.New, "parts": parts.New,
-			"variables": variables.New, "characters": characters.New, "unsubscribe": unsubscribe.New,
+			"content": content.New, "variables": variables.New, "characters": characters.New, "unsubscribe": unsubscribe.New,
 		},
 		map[string]rules.ReserverFactory{"consent": consent.New, "daily_cap": dailycap.New}, rules.Env{})
 }
@@ -72,6 +73,9 @@ func TestSchemaAgrees(t *testing.T) {
 			"guards: {link: {allow_hosts: , login: , max_life: , verify: }}",
 			"guards: {link: {allow_hosts: [erp.example.com, '*.acme.cn', 10.1.2.3], login: review, max_life: 24h, verify: {app_id: app_01}}}",
 			"guards: {daily_cap: {limit: 50, window: both, reserve_for: {verification: 5, alert: 2}, over: 'divert:mail'}}",
+			"guards: {content: }",
+			"guards: {content: {marketing: pass, finance: review, fraud: block, review: suppress, lexicons: , tenants: , classes: }}",
+			"guards: {content: {classes: [{type: erp.invoice.*, class: invoice}, {template: hello, class: hr}]}}",
 			"guards: {daily_cap: {window: day, over: dead}}",
 			"guards: {consent: }",
 			"guards: {consent: {required: , keep: }}",
@@ -126,6 +130,13 @@ func TestSchemaAgrees(t *testing.T) {
 			"guards: {expiry: {alert: 5}}",
 			"guards: {expiry: {alert: soon}}",
 			"guards: {expiry: {alert: -5m}}",
+			"guards: {content: {finance: stop}}",
+			"guards: {content: {loans: block}}",
+			"guards: {content: {review: wait}}",
+			"guards: {content: {lexicons: words.txt}}",
+			"guards: {content: {classes: [{type: erp.invoice.*, class: bill}]}}",
+			"guards: {content: {classes: [{class: invoice}]}}",
+			"guards: {content: {classes: [{type: a, template: b, class: invoice}]}}",
 			"guards: {quiet_hours: {category: marketing, allow: '08:00-21:00'}}",
 			"guards: {quiet_hours: [{allow: '08:00-21:00'}]}",
 			"guards: {quiet_hours: [{category: marketing}]}",
@@ -219,7 +230,7 @@ func TestMistakesAreFoundWhereTheyAre(t *testing.T) {
 		"routes:\n  - name: a\n    when: event.type\n    send: [x]":                              "expected bool",
 		"routes:\n  - name: a\n    when: now().Hour() > 8\n    send: [x]":                        "now",
 		"routes:\n  - name: a\n    when: any(event.to, .phone != '')\n    send: [x]":             "phone",
-		"guards:\n  colour: {x: 1}":                                                              "known are characters, expiry, link, parts, quiet_hours, signature, unsubscribe, variables, consent, daily_cap",
+		"guards:\n  colour: {x: 1}":                                                              "known are characters, content, expiry, link, parts, quiet_hours, signature, unsubscribe, variables, consent, daily_cap",
 		"guards:\n  consent: {keep: 100h}":                                                       "want 3600h (150 days)",
 		"guards:\n  daily_cap: {limit: 60}":                                                      "1..50",
 		"guards:\n  daily_cap:\n    lmit: 6":                                                     "[3:5]",

@@ -9,6 +9,7 @@ import (
 	"github.com/yizhan-dev/yizhan/rules"
 	"github.com/yizhan-dev/yizhan/rules/characters"
 	"github.com/yizhan-dev/yizhan/rules/consent"
+	"github.com/yizhan-dev/yizhan/rules/content"
 	"github.com/yizhan-dev/yizhan/rules/dailycap"
 	"github.com/yizhan-dev/yizhan/rules/expiry"
 	"github.com/yizhan-dev/yizhan/rules/link"
@@ -32,6 +33,7 @@ func channelKinds() map[string]channels.Factory {
 func guardFactories() map[string]rules.GuardFactory {
 	return map[string]rules.GuardFactory{
 		"characters":  characters.New,
+		"content":     content.New,
 		"expiry":      expiry.New,
 		"link":        link.New,
 		"parts":       parts.New,

@@ -1,0 +1,183 @@
+package content
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/yizhan-dev/yizhan/rules"
+	"github.com/yizhan-dev/yizhan/schemas"
+)
+
+// open makes a guard of a configuration, with the test lexicon as a file of the user's.
+func open(t *testing.T, c Config) rules.Guard {
+	t.Helper()
+	c.Lexicons = append(c.Lexicons, "lexicon.txt")
+	g, err := New(func(into any) error {
+		*into.(*Config) = c
+		return nil
+	}, rules.Env{Read: read})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+func read(name string) ([]byte, error) {
+	switch name {
+	case "acme.txt":
+		return []byte("@lexicon acme 1\n@rule 4\n博彩 0\n百家乐 0\n"), nil
+	case "broken.txt":
+		return []byte("@lexicon broken 1\n@rule 5\n贷款 many\n"), nil
+	}
+	return os.ReadFile("testdata/" + name)
+}
+
+func sms(text string, params map[string]string) rules.Input {
+	return rules.Input{Kind: "sms", Delivery: &schemas.Delivery{
+		Tenant: "huaxing", Category: schemas.Notification, Event: schemas.EventRef{Type: "erp.invoice.due"},
+		Message: schemas.Message{Template: "due", Text: text, Params: params},
+	}}
+}
+
+func TestGuard(t *testing.T) {
+	loan := sms("办理个人贷款，月息0.5%", nil)
+	for name, c := range map[string]struct {
+		config Config
+		in     func() rules.Input
+		action rules.Action
+		rule   string
+		hits   int
+	}{
+		"clean":                  {Config{}, func() rules.Input { return sms("您的订单已发货。", nil) }, rules.Pass, "", 0},
+		"blocked":                {Config{}, func() rules.Input { return loan }, rules.Suppress, "5", 2},
+		"only to be looked at":   {Config{Finance: "review"}, func() rules.Input { return loan }, rules.Pass, "5", 2},
+		"looked at means stop":   {Config{Finance: "review", Review: "suppress"}, func() rules.Input { return loan }, rules.Suppress, "5", 2},
+		"not judged":             {Config{Finance: "pass"}, func() rules.Input { return loan }, rules.Pass, "", 0},
+		"marketing is looked at": {Config{}, func() rules.Input { return sms("本周买一送一", nil) }, rules.Pass, "1", 1},
+		"class by type":          {Config{Classes: []ClassRule{{Type: "erp.invoice.*", Class: ClassInvoice}}}, func() rules.Input { return sms("归还银行贷款本金", nil) }, rules.Pass, "", 0},
+		"class by template":      {Config{Classes: []ClassRule{{Template: "due", Class: ClassInvoice}}}, func() rules.Input { return sms("归还银行贷款本金", nil) }, rules.Pass, "", 0},
+		"another type":           {Config{Classes: []ClassRule{{Type: "erp.hr.*", Class: ClassHR}}}, func() rules.Input { return sms("归还银行贷款本金", nil) }, rules.Pass, "5", 1},
+		"the caller's class": {Config{}, func() rules.Input {
+			in := sms("归还银行贷款本金", nil)
+			in.Class = "finance_voucher"
+			return in
+		}, rules.Pass, "", 0},
+		"class by category": {Config{}, func() rules.Input {
+			in := sms("买一送一", nil)
+			in.Delivery.Category = schemas.Marketing
+			return in
+		}, rules.Suppress, "1", 1},
+		"a variable strictly": {Config{}, func() rules.Input {
+			return sms("客户已收货", map[string]string{"customer": "加微信"})
+		}, rules.Suppress, "2", 1},
+		"a variable that is clean": {Config{}, func() rules.Input { return sms("客户华星贸易", map[string]string{"customer": "华星贸易"}) }, rules.Pass, "", 0},
+		"a tenant's own words": {Config{Tenants: map[string][]string{"acme": {"acme.txt"}}}, func() rules.Input {
+			in := sms("博彩百家乐", nil)
+			in.Delivery.Tenant = "acme"
+			return in
+		}, rules.Pass, "", 0},
+		"another tenant": {Config{Tenants: map[string][]string{"acme": {"acme.txt"}}}, func() rules.Input { return sms("博彩百家乐", nil) }, rules.Suppress, "4", 2},
+		"mail": {Config{}, func() rules.Input {
+			in := sms("", nil)
+			in.Kind = "email"
+			in.Delivery.Message = schemas.Message{Subject: "博彩", Text: "博彩", HTML: "<p>博&#24425;</p><style>博彩</style>"}
+			return in
+		}, rules.Suppress, "4", 3},
+		"webhook": {Config{}, func() rules.Input {
+			in := sms("", nil)
+			in.Kind = "webhook"
+			in.Delivery.Message = schemas.Message{Payload: schemas.Raw(`{"event":{"id":"1","source":"/a","type":"a.b"},"category":"alert","to":{},"content":{"text":"博彩"}}`)}
+			return in
+		}, rules.Suppress, "4", 1},
+		"webhook without content": {Config{}, func() rules.Input { in := sms("", nil); in.Kind = "webhook"; return in }, rules.Pass, "", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := open(t, c.config).Judge(c.in())
+			if v.Action != c.action || v.Rule != c.rule || len(v.Hits) != c.hits {
+				t.Errorf("action %d of rule %q with %d hits, want %d of %q with %d: %+v", v.Action, v.Rule, len(v.Hits), c.action, c.rule, c.hits, v.Hits)
+			}
+		})
+	}
+}
+
+// TestHits shows all that a hit tells, for each rule.
+func TestHits(t *testing.T) {
+	var b strings.Builder
+	show := func(in rules.Input) {
+		fmt.Fprintf(&b, "%q\n", in.Delivery.Message.Text)
+		for _, h := range open(t, Config{}).Judge(in).Hits {
+			fmt.Fprintf(&b, "\trule %s, %s, %s %d-%d, bytes %d-%d: %q is %q, via %q, with %q, from %s\n\t\t%s\n\t\t%s\n",
+				h.Rule, h.Action, h.Field, h.Start, h.End, h.StartByte, h.EndByte, h.Text, h.Term, h.Via, h.Cue, h.Origin, h.Advice.Zh, h.Advice.En)
+		}
+	}
+	for _, text := range []string{
+		"全场清仓甩卖，买一送一", "详情请加我薇信abc88990", "周末单身交友，致电13800138000", "博★彩平台", "办理个人贷款，月息0.5%", "好评返现",
+		"糖尿病包治百病", "公墓出售，墓13800138000", "枪zhi", "代开发票",
+	} {
+		show(sms(text, nil))
+	}
+	show(sms("尊敬的华星贷款客户，您的订单已发货，办理贷款请致电", map[string]string{"customer": "华星贷款", "part": "贷款客"}))
+	const name = "testdata/hits.txt"
+	if *update {
+		if err := os.WriteFile(name, []byte(b.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.String() != string(want) {
+		t.Errorf("the hits say something else; -update writes it:\n%s", b.String())
+	}
+}
+
+// TestNumbersAreMasked: no phone number leaves in a hit.
+func TestNumbersAreMasked(t *testing.T) {
+	for _, text := range []string{"加13800138000微信", "微信一三八〇〇〇〇一二三四", "微信①③⑧⓪⓪⓪⓪①②③④，加微信", "加 138-0013-8000 微信"} {
+		for _, h := range open(t, Config{Marketing: "block"}).Judge(sms(text, map[string]string{"x": text})).Hits {
+			for _, number := range []string{"13800138000", "一三八〇〇〇〇一二三四", "⓪⓪⓪⓪", "0013"} {
+				if strings.Contains(h.Text, number) {
+					t.Errorf("%q: the hit shows %q", text, h.Text)
+				}
+			}
+		}
+	}
+}
+
+func TestGuardRefusesMistakes(t *testing.T) {
+	for want, c := range map[string]Config{
+		"finance is \"stop\"":             {Finance: "stop"},
+		"review is \"wait\"":              {Review: "wait"},
+		"classes: entry 1: want either":   {Classes: []ClassRule{{Class: ClassHR}}},
+		"classes: entry 1: unknown class": {Classes: []ClassRule{{Type: "a", Class: "b"}}},
+		"broken.txt:3:4: ":                {Lexicons: []string{"broken.txt"}},
+		"lexicon missing.txt: ":           {Lexicons: []string{"missing.txt"}},
+		"tenants: acme: lexicon":          {Tenants: map[string][]string{"acme": {"missing.txt"}}},
+	} {
+		_, err := New(func(into any) error { *into.(*Config) = c; return nil }, rules.Env{Read: read})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+	}
+	broken := errors.New("broken")
+	if _, err := New(func(any) error { return broken }, rules.Env{}); !errors.Is(err, broken) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestSee: what a reader of HTML sees, and where it stands.
+func TestSee(t *testing.T) {
+	const source = "<html><style>p{}</style><p>办<b>理</b>贷&#27454;</p><!-- 博彩 --><SCRIPT>if (a<b) 彩票</script>5 < 6 &nbsp; &unknown; <a href='x>y'>好</a>"
+	v := see(source)
+	if want := "\n办理贷款\n5 < 6 \u00a0 &unknown; y'>好"; v.text != want {
+		t.Errorf("see = %q, want %q", v.text, want)
+	}
+	i := strings.Index(v.text, "办")
+	if from, to := v.span(i, i+len("办理贷款")); source[from:to] != "办<b>理</b>贷&#27454;" {
+		t.Errorf("span = %q", source[from:to])
+	}
+}

@@ -1,0 +1,280 @@
+package content
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"unicode/utf8"
+)
+
+// Hit is one term found in a text.
+type Hit struct {
+	Term               int32 // see [Judge.Term]
+	Rule               Rule  // RuleAny for a cue of every rule
+	Cue                bool  // counted beside the topic, no offence of its own
+	Via                Via
+	Start, End         int // bytes
+	RuneStart, RuneEnd int // code points
+	Points             int
+	Action             Action // what its rule came to
+}
+
+// Scorer weighs a text as a whole. Its word alone may only ask for a review.
+type Scorer interface {
+	// Score says which rule the text most likely breaks, and how far over the scorer's threshold it is;
+	// not above 0 means none.
+	Score(text string) (Rule, float64)
+}
+
+// scratch is what judging one text needs; it is pooled.
+type scratch struct {
+	hits  []raw
+	seen  map[int32]int32 // term → index in tally
+	tally []tally
+}
+
+// tally counts the hits of one term inside the window.
+type tally struct{ trusted, doubtful, disguised int32 }
+
+var pool = sync.Pool{New: func() any { return &scratch{seen: make(map[int32]int32)} }}
+
+// Judge says what a text of a class deserves, and appends to dst the hits of every rule that reached review
+// or block, in the order of the text. It allocates nothing but room in dst.
+func (j *Judge) Judge(dst []Hit, text string, class Class) (Action, []Hit) {
+	sc := pool.Get().(*scratch) //nolint:forcetypeassert // ours
+	defer pool.Put(sc)
+	sc.hits = j.scan(text, sc.hits[:0])
+	if len(sc.hits) == 0 {
+		return ActionPass, dst
+	}
+	sc.hits = j.prune(text, sc.hits)
+	if len(sc.hits) == 0 {
+		return ActionPass, dst
+	}
+	var reached [ruleCount]Action
+	line := policies(class)
+	most := j.weigh(sc, &line, &reached)
+	if most == ActionPass {
+		return ActionPass, dst
+	}
+	return most, j.report(dst, text, sc.hits, &reached)
+}
+
+// All appends every hit of every rule, whatever it counts: what a term would find. Action is pass.
+func (j *Judge) All(dst []Hit, text string) []Hit {
+	hits := j.prune(text, j.scan(text, nil))
+	for i := range hits {
+		h := &hits[i]
+		t := &j.terms[h.term]
+		for _, w := range j.weights[t.from:t.to] {
+			dst = append(dst, Hit{Term: h.term, Rule: w.rule, Cue: w.cue, Via: h.via, Start: int(h.start), End: int(h.end), Points: int(w.points)})
+		}
+	}
+	runes(text, dst)
+	return dst
+}
+
+// prune sorts the hits and takes out those that a legitimate word covers, and repetitions.
+func (j *Judge) prune(text string, hits []raw) []raw {
+	slices.SortFunc(hits, func(a, b raw) int {
+		return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.end, b.end), cmp.Compare(a.term, b.term), cmp.Compare(a.via, b.via))
+	})
+	n := 0
+	for i := range hits {
+		h := hits[i]
+		if n > 0 && hits[n-1].term == h.term && hits[n-1].start == h.start && hits[n-1].end == h.end {
+			continue
+		}
+		if (h.via >= ViaPinyin || j.terms[h.term].checkAllow) && j.void(text, int(h.start), int(h.end), h.via) {
+			continue
+		}
+		hits[n] = h
+		n++
+	}
+	return hits[:n]
+}
+
+// sums is what the terms inside the window come to for one rule.
+type sums struct {
+	strong    int // points of topic terms that weigh blockAt alone
+	topic     int // points of its other topic terms
+	cue       int // points of its cues
+	doubtful  int // points of topic terms found in doubtful ways only
+	found     int // how many topic terms were found
+	disguised int // how many terms were disguised
+}
+
+// weigh slides the window over the hits and notes the strongest action that each rule reached.
+func (j *Judge) weigh(sc *scratch, line *[ruleCount]policy, reached *[ruleCount]Action) (most Action) {
+	clear(sc.seen)
+	sc.tally = sc.tally[:0]
+	var all [len(ruleIDs)]sums
+	first := 0
+	for i := range sc.hits {
+		j.count(sc, &all, &sc.hits[i], 1)
+		for ; sc.hits[i].k-sc.hits[first].k > window; first++ {
+			j.count(sc, &all, &sc.hits[first], -1)
+		}
+		if i+1 < len(sc.hits) && sc.hits[i+1].k-sc.hits[first].k <= window {
+			continue // the sum is not complete yet
+		}
+		for r := range reached {
+			reached[r] = max(reached[r], decide(Rule(r), &all[r], &all[RuleAny], line[r])) //nolint:gosec // an index of ruleIDs
+			most = max(most, reached[r])
+		}
+	}
+	return most
+}
+
+// decide says what the sums come to for a rule.
+func decide(r Rule, s, anyRule *sums, p policy) Action {
+	cue := s.cue + anyRule.cue
+	action := ActionPass
+	if r == RuleMarketing {
+		if anyRule.disguised > 0 {
+			cue += disguisePoints
+		}
+		if cue >= marketingAt+p.shift {
+			action = ActionBlock
+		}
+		return min(action, p.strongest)
+	}
+	if s.found == 0 {
+		return ActionPass
+	}
+	shift := p.shift
+	if s.strong > 0 && p.single {
+		shift = 0
+	}
+	sum := s.strong + capped(s.topic, topicCap[r]) + min(cue, cueCap)
+	if s.disguised > 0 {
+		sum += disguisePoints
+	}
+	switch {
+	case sum >= blockAt+shift:
+		action = ActionBlock
+	case sum+s.doubtful/2 >= reviewAt+shift, p.formal && sum >= reviewAt:
+		action = ActionReview
+	}
+	return min(action, p.strongest)
+}
+
+func capped(points, most int) int {
+	if points > most {
+		return most + (points-most)/beyondCap
+	}
+	return points
+}
+
+// count adds a hit to the sums, or takes it out again. A term counts once, by its most trusted way.
+func (j *Judge) count(sc *scratch, all *[len(ruleIDs)]sums, h *raw, by int32) {
+	i, ok := sc.seen[h.term]
+	if !ok {
+		i = int32(len(sc.tally)) //nolint:gosec // at most maxRaw
+		sc.seen[h.term] = i
+		sc.tally = append(sc.tally, tally{})
+	}
+	before := sc.tally[i]
+	after := before
+	if j.doubtful(h) {
+		after.doubtful += by
+	} else {
+		after.trusted += by
+		after.disguised += by * disguised(h)
+	}
+	sc.tally[i] = after
+	t := &j.terms[h.term]
+	for _, w := range j.weights[t.from:t.to] {
+		before.add(&all[w.rule], w, -1)
+		after.add(&all[w.rule], w, 1)
+	}
+}
+
+// doubtful says whether a hit may be chance: two characters, one of which only sounds like the term's, often
+// are another word.
+func (j *Judge) doubtful(h *raw) bool {
+	return h.via.Doubtful() || h.via == ViaHomophone && len(j.terms[h.term].codes) <= 2
+}
+
+// disguised is 1 for a hit that was written to get past a filter. Traditional characters, spaces and line breaks
+// come by innocently; so do the short forms that people really use (扣扣, vx).
+func disguised(h *raw) int32 {
+	switch h.via {
+	case ViaHidden, ViaSplit, ViaPinyin, ViaHomophone:
+		return 1
+	case ViaGap:
+		if h.disguise {
+			return 1
+		}
+	}
+	return 0
+}
+
+func (t tally) add(s *sums, w weight, by int) {
+	points := int(w.points) * by
+	switch {
+	case t.trusted == 0 && (t.doubtful == 0 || w.points < 0):
+		return
+	case w.cue:
+		if t.trusted > 0 {
+			s.cue += points
+		} else {
+			s.cue += points / 2
+		}
+	case t.trusted == 0:
+		s.doubtful += points
+	case w.points >= blockAt:
+		s.strong += points
+	default:
+		s.topic += points
+	}
+	if w.points > 0 && !w.cue {
+		s.found += by
+	}
+	if t.disguised > 0 && (w.points >= disguiseMinimum || w.cue && w.points >= disguiseMinimum/2) {
+		s.disguised += by
+	}
+}
+
+// report appends the topic terms of the rules that reached something, and the cues that helped them.
+func (j *Judge) report(dst []Hit, text string, hits []raw, reached *[ruleCount]Action) []Hit {
+	from := len(dst)
+	topic := slices.ContainsFunc(reached[RuleMarketing+1:], func(a Action) bool { return a > ActionPass })
+	for i := range hits {
+		h := &hits[i]
+		t := &j.terms[h.term]
+		for _, w := range j.weights[t.from:t.to] {
+			hit := Hit{Term: h.term, Rule: w.rule, Cue: w.cue, Via: h.via, Start: int(h.start), End: int(h.end), Points: int(w.points)}
+			switch {
+			case w.points <= 0:
+				continue
+			case w.rule == RuleAny || w.rule == RuleMarketing:
+				if reached[RuleMarketing] > ActionPass {
+					hit.Rule, hit.Cue = RuleMarketing, false
+				} else if !topic || w.rule == RuleMarketing {
+					continue
+				}
+			case reached[w.rule] == ActionPass:
+				continue
+			}
+			if hit.Rule != RuleAny {
+				hit.Action = reached[hit.Rule]
+			}
+			dst = append(dst, hit)
+		}
+	}
+	runes(text, dst[from:])
+	return dst
+}
+
+// runes fills in the offsets in code points of hits sorted by their start.
+func runes(text string, hits []Hit) {
+	at, n := 0, 0
+	for i := range hits {
+		h := &hits[i]
+		n += utf8.RuneCountInString(text[at:h.Start])
+		at = h.Start
+		h.RuneStart = n
+		h.RuneEnd = n + utf8.RuneCountInString(text[h.Start:h.End])
+	}
+}
