@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Via is how a term was written.
@@ -275,9 +276,10 @@ type spelling struct {
 // spellings are the term and what aliases and splits make of it, at most two aliases at once.
 func (c *compiler) spellings(t *collected) []spelling {
 	all := []spelling{{t.term, ViaPlain}}
-	if last := t.term[len(t.term)-1]; t.flags&flagExact != 0 || last == tailID || last == tailNum {
-		return all // short forms before a number are document numbers: WX-10293
+	if t.flags&flagExact != 0 {
+		return all
 	}
+	number := t.term[len(t.term)-1] == tailNum
 	seen := map[string]bool{t.term: true}
 	grow := func(of map[rune][]substitution, via Via, rounds int) {
 		for from, round := 0, 0; round < rounds; round++ {
@@ -289,6 +291,9 @@ func (c *compiler) spellings(t *collected) []spelling {
 							continue
 						}
 						for _, as := range sub.as {
+							if number && as[0] < utf8.RuneSelf {
+								continue // short forms before a number are document numbers: WX-10293
+							}
 							text := s.text[:i] + as + s.text[i+len(sub.of):]
 							if len(all) < maxSpellings && !seen[text] {
 								seen[text] = true

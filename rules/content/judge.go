@@ -153,7 +153,7 @@ func decide(r Rule, s, anyRule *sums, p policy) Action {
 	switch {
 	case sum >= blockAt+shift:
 		action = ActionBlock
-	case sum+s.doubtful/2 >= reviewAt+shift, p.formal && sum >= reviewAt:
+	case sum+s.doubtful/2 >= reviewAt+shift, p.formal && s.strong+s.topic >= reviewAt:
 		action = ActionReview
 	}
 	return min(action, p.strongest)

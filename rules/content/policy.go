@@ -49,7 +49,7 @@ const (
 	blockAt  = 100 // points of different terms close together
 	reviewAt = 60
 	// marketingAt is what the language of promotion alone must come to.
-	marketingAt = 75
+	marketingAt = 70
 	// cueCap is the most that the words around a topic add; they may take away without bound.
 	cueCap = 60
 	// beyondCap: of what the terms of a topic weigh together beyond its cap, one part in so many counts.
