@@ -86,6 +86,7 @@ type term struct {
 	from, to   int32 // in weights
 	peak       int8  // the most points under any rule
 	checkAllow bool
+	accuses    bool // has positive points under a rule
 	flags      termFlags
 }
 
@@ -222,6 +223,7 @@ func (c *compiler) term(t *collected) {
 		if p != 0 {
 			c.weights = append(c.weights, weight{Rule(r), p}) //nolint:gosec // an index of ruleIDs
 			out.peak = max(out.peak, p)
+			out.accuses = out.accuses || p > 0 && Rule(r) != RuleAny //nolint:gosec // an index of ruleIDs
 		}
 	}
 	out.to = int32(len(c.weights)) //nolint:gosec // bounded

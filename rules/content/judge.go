@@ -28,14 +28,14 @@ type Scorer interface {
 // scratch is what judging one text needs; it is pooled.
 type scratch struct {
 	hits  []raw
-	seen  map[int32]int32 // term → index in tally
+	index []int32 // by term: its place in tally, + 1
 	tally []tally
 }
 
 // tally counts the hits of one term inside the window.
 type tally struct{ trusted, doubtful, disguised int32 }
 
-var pool = sync.Pool{New: func() any { return &scratch{seen: make(map[int32]int32)} }}
+var pool = sync.Pool{New: func() any { return new(scratch) }}
 
 // Judge says what a text of a class deserves, and appends to dst the hits of every rule that reached review
 // or block, in the order of the text. It allocates nothing but room in dst.
@@ -43,13 +43,10 @@ func (j *Judge) Judge(dst []Hit, text string, class Class) (Action, []Hit) {
 	sc := pool.Get().(*scratch) //nolint:forcetypeassert // ours
 	defer pool.Put(sc)
 	sc.hits = j.scan(text, sc.hits[:0])
-	if len(sc.hits) == 0 {
+	if !j.accuses(sc.hits) {
 		return ActionPass, dst
 	}
 	sc.hits = j.prune(text, sc.hits)
-	if len(sc.hits) == 0 {
-		return ActionPass, dst
-	}
 	var reached [ruleCount]Action
 	line := policies(class)
 	most := j.weigh(sc, &line, &reached)
@@ -57,6 +54,16 @@ func (j *Judge) Judge(dst []Hit, text string, class Class) (Action, []Hit) {
 		return ActionPass, dst
 	}
 	return most, j.report(dst, text, sc.hits, &reached)
+}
+
+// accuses says whether a hit speaks for a rule. Most messages with hits have only cues, which alone mean nothing.
+func (j *Judge) accuses(hits []raw) bool {
+	for i := range hits {
+		if j.terms[hits[i].term].accuses {
+			return true
+		}
+	}
+	return false
 }
 
 // All appends every hit of every rule, whatever it counts: what a term would find. Action is pass.
@@ -104,7 +111,14 @@ type sums struct {
 
 // weigh slides the window over the hits and notes the strongest action that each rule reached.
 func (j *Judge) weigh(sc *scratch, line *[ruleCount]policy, reached *[ruleCount]Action) (most Action) {
-	clear(sc.seen)
+	if len(sc.index) < len(j.terms) {
+		sc.index = make([]int32, len(j.terms))
+	}
+	defer func() {
+		for i := range sc.hits {
+			sc.index[sc.hits[i].term] = 0
+		}
+	}()
 	sc.tally = sc.tally[:0]
 	var all [len(ruleIDs)]sums
 	first := 0
@@ -149,11 +163,11 @@ func decide(s, anyRule *sums, p policy) Action {
 
 // count adds a hit to the sums, or takes it out again. A term counts once, by its most trusted way.
 func (j *Judge) count(sc *scratch, all *[len(ruleIDs)]sums, h *raw, by int32) {
-	i, ok := sc.seen[h.term]
-	if !ok {
-		i = int32(len(sc.tally)) //nolint:gosec // at most maxRaw
-		sc.seen[h.term] = i
+	i := sc.index[h.term] - 1
+	if i < 0 {
 		sc.tally = append(sc.tally, tally{})
+		i = int32(len(sc.tally) - 1) //nolint:gosec // at most maxRaw
+		sc.index[h.term] = i + 1
 	}
 	before := sc.tally[i]
 	after := before

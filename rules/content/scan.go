@@ -42,12 +42,9 @@ func (j *Judge) scan(s string, hits []raw) []raw {
 		k      int32
 	)
 	for i := 0; i < len(s); {
-		if last, end := j.skim(s, i, prev); end > i {
-			k += int32(end-i) / 3 //nolint:gosec // texts are below 2 GiB
-			prev, prevAt, i = last, end-3, end
-			if i == len(s) {
-				break
-			}
+		i, prev, prevAt, k = j.skim(s, i, prev, prevAt, k)
+		if i == len(s) {
+			break
 		}
 		e, size := j.at(&j.bmp, s, i)
 		switch class := classOf(e); {
@@ -96,29 +93,38 @@ func (j *Judge) scan(s string, hits []raw) []raw {
 	return hits
 }
 
-// skim goes over the ideographs from s[i] on as long as nothing can begin there, and returns the last of them
-// and where it stopped. Most of a clean text is read by this loop alone, so it does as little as it can: a
-// character is one look into the table, and a bit each for its pair of codes and of syllables.
-func (j *Judge) skim(s string, i int, prev entry) (last entry, end int) {
+// skim goes over ideographs and separators from s[i] on as long as nothing can begin there. Most of a clean
+// text is read by this loop alone, so it does as little as it can: a character is one look into the table, and
+// a bit each for its pair of codes and of syllables.
+func (j *Judge) skim(s string, i int, prev entry, prevAt int, k int32) (end int, last entry, lastAt int, n int32) {
 	prefix := pairPrefix(prev)
 	for i+2 < len(s) {
 		c, b1, b2 := s[i], s[i+1], s[i+2]
 		if c-0xE1 >= 0xF0-0xE1 || (b1^0x80)|(b2^0x80) >= 0x40 {
-			break
+			if c >= utf8.RuneSelf || j.bmp[c]&(classMask|codeMask) < deleted || j.bmp[c]&codeMask == '\\' {
+				break
+			}
+			i++
+			continue
 		}
 		e := j.bmp[uint16(c)<<12|uint16(b1&0x3F)<<6|uint16(b2&0x3F)]
 		if e&(slow|single) != 0 {
-			break
+			if classOf(e) < deleted || codeOf(e) == '\\' {
+				break
+			}
+			i += 3
+			continue
 		}
 		suffix := pairSuffix(e)
 		h, x := pairHash(prefix, suffix), soundPair(prev, e)
 		if (j.pairBits[h>>5]>>(h&31)|uint32(j.soundBits[x>>6]>>(x&63)))&1 != 0 { //nolint:gosec // the lowest bit
 			break
 		}
-		prefix, prev = bits.RotateLeft32(suffix, 16), e
+		prefix, prev, prevAt = bits.RotateLeft32(suffix, 16), e, i
 		i += 3
+		k++
 	}
-	return prev, i
+	return i, prev, prevAt, k
 }
 
 // soundPair is the index of two characters' syllables in soundBits.
