@@ -237,7 +237,7 @@ func (c *compiler) term(t *collected) {
 		return
 	}
 	out.codes = codes(t.term)
-	out.checkAllow = c.allow.touches(out.codes) || t.flags&(flagHomophone|flagPinyin) != 0
+	out.checkAllow = c.allow.touches(out.codes)
 	c.terms = append(c.terms, out)
 	for _, s := range c.spellings(t) {
 		c.pattern(s.text, pattern{term: id, via: s.via, flags: t.flags})

@@ -1,10 +1,8 @@
 package content
 
 import (
-	"cmp"
 	"slices"
 	"sync"
-	"unicode/utf8"
 )
 
 // Hit is one term found in a text.
@@ -48,8 +46,7 @@ func (j *Judge) Judge(dst []Hit, text string, class Class) (Action, []Hit) {
 	}
 	sc.hits = j.prune(text, sc.hits)
 	var reached [ruleCount]Action
-	line := policies(class)
-	most := j.weigh(sc, &line, &reached)
+	most := j.weigh(sc, policyOf(class), &reached)
 	if most == ActionPass {
 		return ActionPass, dst
 	}
@@ -83,7 +80,16 @@ func (j *Judge) All(dst []Hit, text string) []Hit {
 // prune sorts the hits and takes out those that a legitimate word covers, and repetitions.
 func (j *Judge) prune(text string, hits []raw) []raw {
 	slices.SortFunc(hits, func(a, b raw) int {
-		return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.end, b.end), cmp.Compare(a.term, b.term), cmp.Compare(a.via, b.via))
+		switch {
+		case a.start != b.start:
+			return int(a.start - b.start)
+		case a.end != b.end:
+			return int(a.end - b.end)
+		case a.term != b.term:
+			return int(a.term - b.term)
+		default:
+			return int(a.via) - int(b.via)
+		}
 	})
 	n := 0
 	for i := range hits {
@@ -232,9 +238,21 @@ func runes(text string, hits []Hit) {
 	at, n := 0, 0
 	for i := range hits {
 		h := &hits[i]
-		n += utf8.RuneCountInString(text[at:h.Start])
+		n += leads(text[at:h.Start])
 		at = h.Start
 		h.RuneStart = n
-		h.RuneEnd = n + utf8.RuneCountInString(text[h.Start:h.End])
+		h.RuneEnd = n + leads(text[h.Start:h.End])
 	}
+}
+
+// leads counts the bytes that begin a character. In UTF-8 that is the number of code points, and faster than
+// decoding them.
+func leads(s string) int {
+	n := 0
+	for i := range len(s) {
+		if s[i]&0xC0 != 0x80 {
+			n++
+		}
+	}
+	return n
 }
