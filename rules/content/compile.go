@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Via is how a term was written.
@@ -73,7 +74,8 @@ type Judge struct {
 
 	singles map[uint16]int32 // patterns of one code
 
-	soundEdges table
+	soundPairs table // two syllables → node
+	soundEdges table // node, syllable → node
 	soundNodes []int32
 	sounds     []sound
 
@@ -86,6 +88,7 @@ type term struct {
 	from, to   int32 // in weights
 	peak       int16 // the most points under any rule
 	checkAllow bool
+	accuses    bool // has positive points under a rule
 	flags      termFlags
 }
 
@@ -183,7 +186,7 @@ func (c *compiler) add(f *File) {
 func (c *compiler) build() {
 	c.aliasBy, c.splitBy = by(c.alias), by(c.split)
 	n := len(c.list)
-	c.pairs, c.edges, c.soundEdges = newTable(2*n), newTable(4*n), newTable(n)
+	c.pairs, c.edges, c.soundPairs, c.soundEdges = newTable(2*n), newTable(4*n), newTable(n/2), newTable(n)
 	c.allow.build()
 	for i := range c.list {
 		c.term(&c.list[i])
@@ -230,6 +233,8 @@ func (c *compiler) term(t *collected) {
 			if w.points != 0 {
 				c.weights = append(c.weights, w)
 				out.peak = max(out.peak, w.points)
+				// Cues alone come to something for marketing only.
+				out.accuses = out.accuses || w.points > 0 && (!w.cue || w.rule == RuleAny || w.rule == RuleMarketing)
 			}
 		}
 	}
@@ -243,7 +248,7 @@ func (c *compiler) term(t *collected) {
 		return
 	}
 	out.codes = codes(t.term)
-	out.checkAllow = c.allow.touches(out.codes) || t.flags&(flagHomophone|flagPinyin) != 0
+	out.checkAllow = c.allow.touches(out.codes)
 	c.terms = append(c.terms, out)
 	for _, s := range c.spellings(t) {
 		c.pattern(s.text, pattern{term: id, via: s.via, flags: t.flags})
@@ -275,9 +280,10 @@ type spelling struct {
 // spellings are the term and what aliases and splits make of it, at most two aliases at once.
 func (c *compiler) spellings(t *collected) []spelling {
 	all := []spelling{{t.term, ViaPlain}}
-	if last := t.term[len(t.term)-1]; t.flags&flagExact != 0 || last == tailID || last == tailNum {
-		return all // short forms before a number are document numbers: WX-10293
+	if t.flags&flagExact != 0 {
+		return all
 	}
+	number := t.term[len(t.term)-1] == tailNum
 	seen := map[string]bool{t.term: true}
 	grow := func(of map[rune][]substitution, via Via, rounds int) {
 		for from, round := 0, 0; round < rounds; round++ {
@@ -289,6 +295,9 @@ func (c *compiler) spellings(t *collected) []spelling {
 							continue
 						}
 						for _, as := range sub.as {
+							if number && as[0] < utf8.RuneSelf {
+								continue // short forms before a number are document numbers: WX-10293
+							}
 							text := s.text[:i] + as + s.text[i+len(sub.of):]
 							if len(all) < maxSpellings && !seen[text] {
 								seen[text] = true
@@ -396,15 +405,16 @@ func (c *compiler) sound(id int32, seq []uint16, flags termFlags) {
 	}
 	for _, way := range ways {
 		node := uint32(0)
-		for _, syl := range way {
-			key := uint64(node)<<9 | uint64(syl)
-			to, ok := c.soundEdges.get(key + 1)
+		for i, syl := range way {
+			to, ok := c.soundEdges.get(soundKey(node, syl))
 			if !ok {
 				to = uint32(len(c.soundNodes)) //nolint:gosec // bounded by the terms
 				c.soundNodes = append(c.soundNodes, -1)
-				c.soundEdges.put(key+1, to)
+				c.soundEdges.put(soundKey(node, syl), to)
 			}
-			node = to
+			if node = to; i == 1 {
+				c.soundPairs.put(uint64(way[0])<<9|uint64(way[1]), node)
+			}
 		}
 		c.sounds = append(c.sounds, sound{id, c.soundNodes[node]})
 		c.soundNodes[node] = int32(len(c.sounds) - 1) //nolint:gosec // bounded by the terms

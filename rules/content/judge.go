@@ -1,10 +1,8 @@
 package content
 
 import (
-	"cmp"
 	"slices"
 	"sync"
-	"unicode/utf8"
 )
 
 // Hit is one term found in a text.
@@ -29,14 +27,14 @@ type Scorer interface {
 // scratch is what judging one text needs; it is pooled.
 type scratch struct {
 	hits  []raw
-	seen  map[int32]int32 // term → index in tally
+	index []int32 // by term: its place in tally, + 1
 	tally []tally
 }
 
 // tally counts the hits of one term inside the window.
 type tally struct{ trusted, doubtful, disguised int32 }
 
-var pool = sync.Pool{New: func() any { return &scratch{seen: make(map[int32]int32)} }}
+var pool = sync.Pool{New: func() any { return new(scratch) }}
 
 // Judge says what a text of a class deserves, and appends to dst the hits of every rule that reached review
 // or block, in the order of the text. It allocates nothing but room in dst.
@@ -44,20 +42,26 @@ func (j *Judge) Judge(dst []Hit, text string, class Class) (Action, []Hit) {
 	sc := pool.Get().(*scratch) //nolint:forcetypeassert // ours
 	defer pool.Put(sc)
 	sc.hits = j.scan(text, sc.hits[:0])
-	if len(sc.hits) == 0 {
+	if !j.accuses(sc.hits) {
 		return ActionPass, dst
 	}
 	sc.hits = j.prune(text, sc.hits)
-	if len(sc.hits) == 0 {
-		return ActionPass, dst
-	}
 	var reached [ruleCount]Action
-	line := policies(class)
-	most := j.weigh(sc, &line, &reached)
+	most := j.weigh(sc, policyOf(class), &reached)
 	if most == ActionPass {
 		return ActionPass, dst
 	}
 	return most, j.report(dst, text, sc.hits, &reached)
+}
+
+// accuses says whether a hit speaks for a rule: most messages with hits have only cues of transactions.
+func (j *Judge) accuses(hits []raw) bool {
+	for i := range hits {
+		if j.terms[hits[i].term].accuses {
+			return true
+		}
+	}
+	return false
 }
 
 // All appends every hit of every rule, whatever it counts: what a term would find. Action is pass.
@@ -77,7 +81,16 @@ func (j *Judge) All(dst []Hit, text string) []Hit {
 // prune sorts the hits and takes out those that a legitimate word covers, and repetitions.
 func (j *Judge) prune(text string, hits []raw) []raw {
 	slices.SortFunc(hits, func(a, b raw) int {
-		return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.end, b.end), cmp.Compare(a.term, b.term), cmp.Compare(a.via, b.via))
+		switch {
+		case a.start != b.start:
+			return int(a.start - b.start)
+		case a.end != b.end:
+			return int(a.end - b.end)
+		case a.term != b.term:
+			return int(a.term - b.term)
+		default:
+			return int(a.via) - int(b.via)
+		}
 	})
 	n := 0
 	for i := range hits {
@@ -106,7 +119,14 @@ type sums struct {
 
 // weigh slides the window over the hits and notes the strongest action that each rule reached.
 func (j *Judge) weigh(sc *scratch, line *[ruleCount]policy, reached *[ruleCount]Action) (most Action) {
-	clear(sc.seen)
+	if len(sc.index) < len(j.terms) {
+		sc.index = make([]int32, len(j.terms))
+	}
+	defer func() {
+		for i := range sc.hits {
+			sc.index[sc.hits[i].term] = 0
+		}
+	}()
 	sc.tally = sc.tally[:0]
 	var all [len(ruleIDs)]sums
 	first := 0
@@ -153,7 +173,7 @@ func decide(r Rule, s, anyRule *sums, p policy) Action {
 	switch {
 	case sum >= blockAt+shift:
 		action = ActionBlock
-	case sum+s.doubtful/2 >= reviewAt+shift, p.formal && sum >= reviewAt:
+	case sum+s.doubtful/2 >= reviewAt+shift, p.formal && s.strong+s.topic >= reviewAt:
 		action = ActionReview
 	}
 	return min(action, p.strongest)
@@ -168,11 +188,11 @@ func capped(points, most int) int {
 
 // count adds a hit to the sums, or takes it out again. A term counts once, by its most trusted way.
 func (j *Judge) count(sc *scratch, all *[len(ruleIDs)]sums, h *raw, by int32) {
-	i, ok := sc.seen[h.term]
-	if !ok {
-		i = int32(len(sc.tally)) //nolint:gosec // at most maxRaw
-		sc.seen[h.term] = i
+	i := sc.index[h.term] - 1
+	if i < 0 {
 		sc.tally = append(sc.tally, tally{})
+		i = int32(len(sc.tally) - 1) //nolint:gosec // at most maxRaw
+		sc.index[h.term] = i + 1
 	}
 	before := sc.tally[i]
 	after := before
@@ -272,9 +292,21 @@ func runes(text string, hits []Hit) {
 	at, n := 0, 0
 	for i := range hits {
 		h := &hits[i]
-		n += utf8.RuneCountInString(text[at:h.Start])
+		n += leads(text[at:h.Start])
 		at = h.Start
 		h.RuneStart = n
-		h.RuneEnd = n + utf8.RuneCountInString(text[h.Start:h.End])
+		h.RuneEnd = n + leads(text[h.Start:h.End])
 	}
+}
+
+// leads counts the bytes that begin a character. In UTF-8 that is the number of code points, and faster than
+// decoding them.
+func leads(s string) int {
+	n := 0
+	for i := range len(s) {
+		if s[i]&0xC0 != 0x80 {
+			n++
+		}
+	}
+	return n
 }

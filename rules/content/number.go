@@ -84,6 +84,11 @@ func (j *Judge) number(s string, i int, k int32, hits []raw) (_ []raw, end int) 
 	var d digits
 	group := 0
 	for at := i; at < end; {
+		if c := s[at]; '0' <= c && c <= '9' {
+			d.add(int(c-'0'), &group)
+			at++
+			continue
+		}
 		e, size := j.at(&j.bmp, s, at)
 		switch {
 		case classOf(e) == figure:

@@ -1,6 +1,6 @@
 package content
 
-import "slices"
+import "sync"
 
 // Action is what a finding asks for, weakest first.
 type Action uint8
@@ -49,7 +49,7 @@ const (
 	blockAt  = 100 // points of different terms close together
 	reviewAt = 60
 	// marketingAt is what the language of promotion alone must come to.
-	marketingAt = 75
+	marketingAt = 70
 	// cueCap is the most that the words around a topic add; they may take away without bound.
 	cueCap = 60
 	// beyondCap: of what the terms of a topic weigh together beyond its cap, one part in so many counts.
@@ -80,14 +80,31 @@ type policy struct {
 	single bool
 }
 
-// policies returns the line of the table for a class.
+// policyOf is the line of the table for a class; one that nobody knows is as good as none.
+func policyOf(c Class) *[ruleCount]policy {
+	if line, ok := policies()[c]; ok {
+		return line
+	}
+	return policies()[ClassUnknown]
+}
+
+var policies = sync.OnceValue(func() map[Class]*[ruleCount]policy {
+	table := map[Class]*[ruleCount]policy{ClassUnknown: newPolicy(ClassUnknown)}
+	for _, c := range Classes {
+		table[c] = newPolicy(c)
+	}
+	return table
+})
+
+// newPolicy makes the line of the table for a class.
 //
 //	class            rule 1            2 3 5 6 7 8 x    4 11
 //	unknown          review            block            block
-//	transactional    review, +4        block, +4        block
+//	transactional    review, +40       block, +40       block
 //	marketing_optin  pass              block            block
 //	marketing_blind  block             block            block
-func policies(c Class) (line [ruleCount]policy) {
+func newPolicy(c Class) *[ruleCount]policy {
+	line := new([ruleCount]policy)
 	for r := range line {
 		line[r] = policy{strongest: ActionBlock, single: true}
 	}
@@ -97,7 +114,7 @@ func policies(c Class) (line [ruleCount]policy) {
 		line[RuleMarketing].strongest = ActionPass
 	case c == ClassMarketingBlind:
 		line[RuleMarketing].strongest = ActionBlock
-	case slices.Contains(Classes, c):
+	case c != ClassUnknown:
 		for r := range line {
 			if r := Rule(r); r != RuleGambling && r != RuleSensitive { //nolint:gosec // an index of ruleIDs
 				line[r].shift = transactionalShift

@@ -42,12 +42,9 @@ func (j *Judge) scan(s string, hits []raw) []raw {
 		k      int32
 	)
 	for i := 0; i < len(s); {
-		if last, end := j.skim(s, i, prev); end > i {
-			k += int32(end-i) / 3 //nolint:gosec // texts are below 2 GiB
-			prev, prevAt, i = last, end-3, end
-			if i == len(s) {
-				break
-			}
+		i, prev, prevAt, k = j.skim(s, i, prev, prevAt, k)
+		if i == len(s) {
+			break
 		}
 		e, size := j.at(&j.bmp, s, i)
 		switch class := classOf(e); {
@@ -84,7 +81,7 @@ func (j *Judge) scan(s string, hits []raw) []raw {
 		}
 		hits = j.pair(s, prev, prevAt, e, k-1, hits)
 		if x := soundPair(prev, e); j.soundBits[x>>6]>>(x&63)&1 != 0 {
-			hits = j.sounding(s, prevAt, k-1, hits)
+			hits = j.soundsLike(s, prevAt, i+size, x, k-1, hits)
 		}
 		if e&single != 0 {
 			hits = j.one(s, i, i+size, e, k, hits)
@@ -96,40 +93,58 @@ func (j *Judge) scan(s string, hits []raw) []raw {
 	return hits
 }
 
-// skim goes over the ideographs from s[i] on as long as nothing can begin there, and returns the last of them
-// and where it stopped. Most of a clean text is read by this loop alone, so it does as little as it can: a
-// character is one look into the table, and a bit each for its pair of codes and of syllables.
-func (j *Judge) skim(s string, i int, prev entry) (last entry, end int) {
+// skim goes over ideographs and separators from s[i] on as long as nothing can begin there. Most of a clean
+// text is read by this loop alone, so it does as little as it can: a character is one look into the table, and
+// a bit each for its pair of codes and of syllables.
+func (j *Judge) skim(s string, i int, prev entry, prevAt int, k int32) (end int, last entry, lastAt int, n int32) {
 	prefix := pairPrefix(prev)
-	for i+2 < len(s) {
-		c, b1, b2 := s[i], s[i+1], s[i+2]
-		if c-0xE1 >= 0xF0-0xE1 || (b1^0x80)|(b2^0x80) >= 0x40 {
-			break
+	for i+4 <= len(s) { // one byte more than a character has, so that it is one load
+		b := s[i : i+4]
+		w := uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
+		if w&0xC0C0F0 != 0x8080E0 || w&0xFF == 0xE0 { // E0 may begin an overlong form
+			c := w & 0xFF
+			if c >= utf8.RuneSelf || j.bmp[c]&classMask < deleted || c == '\\' {
+				break
+			}
+			i++
+			continue
 		}
-		e := j.bmp[uint16(c)<<12|uint16(b1&0x3F)<<6|uint16(b2&0x3F)]
+		e := j.bmp[uint16(w<<12|w>>2&0xFC0|w>>16&0x3F)] //nolint:gosec // the bits of the character
 		if e&(slow|single) != 0 {
-			break
+			if classOf(e) < deleted || codeOf(e) == '\\' {
+				break
+			}
+			i += 3
+			continue
 		}
 		suffix := pairSuffix(e)
 		h, x := pairHash(prefix, suffix), soundPair(prev, e)
-		if (j.pairBits[h>>5]>>(h&31)|uint32(j.soundBits[x>>6]>>(x&63)))&1 != 0 { //nolint:gosec // the lowest bit
+		if j.pairBits[h>>5]&(1<<(h&31)) != 0 || j.soundBits[x>>6]&(1<<(x&63)) != 0 {
 			break
 		}
-		prefix, prev = bits.RotateLeft32(suffix, 16), e
+		prefix, prev, prevAt = bits.RotateLeft32(suffix, 16), e, i
 		i += 3
+		k++
 	}
-	return prev, i
+	return i, prev, prevAt, k
 }
 
 // soundPair is the index of two characters' syllables in soundBits.
 func soundPair(a, b entry) uint32 { return a>>(sylShift-9)&(sylMask<<9) | b>>sylShift&sylMask }
 
-// pair enters the patterns that begin with the kept character at s[at] and e behind it, if there may be one.
+// pair enters the patterns that begin with the kept character at s[at] and e behind it, if there are any.
 func (j *Judge) pair(s string, first entry, at int, e entry, k int32, hits []raw) []raw {
 	if first == 0 || !j.mayPair(first, e) {
 		return hits
 	}
-	return j.match(s, at, k, hits)
+	node, ok := j.pairs.get(uint64(codeOf(first))<<16 | uint64(codeOf(e)))
+	switch {
+	case ok:
+		return j.match(s, at, node, k, hits)
+	case first&spoken != 0 && (e&spoken != 0 || classOf(e) == figure), classOf(first) == figure && e&spoken != 0:
+		return j.spelt(s, at, k, hits)
+	}
+	return hits
 }
 
 // mayPair says whether a pattern may begin with the pair.
@@ -260,24 +275,12 @@ func (st *state) step(before, e entry, g gap) {
 	st.gaps |= g
 }
 
-// match enters the patterns that begin at s[at].
-func (j *Judge) match(s string, at int, k int32, hits []raw) []raw {
-	e, start, end, _, ok := j.next(s, at)
+// match enters the patterns that begin at s[at], whose first two characters lead to node.
+func (j *Judge) match(s string, at int, node uint32, k int32, hits []raw) []raw {
+	before, start, end, _, _ := j.next(s, at)
+	st := state{changed: before&changed != 0}
+	e, _, end, g, ok := j.next(s, end)
 	if !ok {
-		return hits
-	}
-	first := e
-	st := state{changed: e&changed != 0}
-	before := e
-	e, from, end, g, ok := j.next(s, end)
-	if !ok {
-		return hits
-	}
-	node, ok := j.pairs.get(uint64(codeOf(first))<<16 | uint64(codeOf(e)))
-	if !ok {
-		if first&spoken != 0 && (e&spoken != 0 || classOf(e) == figure) || classOf(first) == figure && e&spoken != 0 {
-			return j.spelt(s, start, k, hits)
-		}
 		return hits
 	}
 	for n := uint8(2); ; n++ {
@@ -286,11 +289,9 @@ func (j *Judge) match(s string, at int, k int32, hits []raw) []raw {
 		for p := j.nodes[node]; p >= 0; p = j.patterns[p].next {
 			hits = j.found(s, &j.patterns[p], start, end, k, n, st, hits)
 		}
-		e, from, end, g, ok = j.next(s, end)
-		if !ok {
+		if e, _, end, g, ok = j.next(s, end); !ok {
 			return hits
 		}
-		_ = from
 		if node, ok = j.edges.get(uint64(node)<<16 | uint64(codeOf(e))); !ok {
 			return hits
 		}

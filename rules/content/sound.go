@@ -14,6 +14,9 @@ type walk struct {
 	steps   int
 }
 
+// soundKey is the key in soundEdges of the way from node by a syllable.
+func soundKey(node uint32, syl uint16) uint64 { return uint64(node)<<9 | uint64(syl) }
+
 // maxSteps bounds how many ways of cutting letters into syllables are tried.
 const maxSteps = 64
 
@@ -21,6 +24,23 @@ const maxSteps = 64
 func (j *Judge) sounding(s string, at int, k int32, hits []raw) []raw {
 	w := walk{s: s, start: at, k: k}
 	return j.hear(&w, 0, at, 0, plain, hits)
+}
+
+// soundsLike enters the terms that sound like what begins at s[at] with two ideographs, of which the second ends
+// at s[:end] and whose syllables are pair. It looks one syllable further first: few pairs go on to a term.
+func (j *Judge) soundsLike(s string, at, end int, pair uint32, k int32, hits []raw) []raw {
+	node, ok := j.soundPairs.get(uint64(pair))
+	if !ok {
+		return hits
+	}
+	if j.soundNodes[node] < 0 && end < len(s) {
+		if e, _ := j.at(&j.bmp, s, end); isIdeograph(e) {
+			if _, ok := j.soundEdges.get(soundKey(node, sylOf(e))); !ok {
+				return hits
+			}
+		}
+	}
+	return j.sounding(s, at, k, hits)
 }
 
 // hear goes on from node, with depth syllables behind it, at s[i].
@@ -38,7 +58,7 @@ func (j *Judge) hear(w *walk, node uint32, i, depth int, before uint32, hits []r
 	class := classOf(e)
 	if class == plain {
 		syl := sylOf(e)
-		to, ok := j.soundEdges.get(uint64(node)<<9 | uint64(syl) + 1)
+		to, ok := j.soundEdges.get(soundKey(node, syl))
 		if syl == 0 || !ok || before == plain && g&gapJoin != 0 {
 			return hits
 		}
@@ -69,7 +89,7 @@ func (j *Judge) hear(w *walk, node uint32, i, depth int, before uint32, hits []r
 		if !ok {
 			continue
 		}
-		to, ok := j.soundEdges.get(uint64(node)<<9 | uint64(syl) + 1)
+		to, ok := j.soundEdges.get(soundKey(node, uint16(syl))) //nolint:gosec // some 420
 		if !ok {
 			continue
 		}
