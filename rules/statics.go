@@ -157,7 +157,11 @@ func usesOf(key string, set templateSet, channels map[string]Channel) []use {
 		}
 	}
 	if len(out) == 0 {
-		out = []use{{"", Channel{Kind: guessKind(key)}}}
+		c := Channel{Kind: guessKind(key)}
+		if c.Kind == kindSMS {
+			c.Signature = placeholder // whichever it is, the provider puts one in front
+		}
+		out = []use{{"", c}}
 	}
 	return out
 }
