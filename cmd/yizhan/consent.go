@@ -270,7 +270,7 @@ func (i *importer) flush(ctx context.Context) error {
 		i.sum.Older += took.Older
 		i.batch = i.batch[:0]
 	}
-	i.bar.set(i.read, i.total, fmt.Sprintf(tr("已登记 %d，有误 %d", "recorded %d, refused %d"), i.sum.Recorded, i.sum.Refused))
+	i.bar.set(i.read, i.total, fmt.Sprintf(tr("已登记 %d，已有 %d，有误 %d", "recorded %d, known %d, refused %d"), i.sum.Recorded, i.sum.Unchanged+i.sum.Older, i.sum.Refused))
 	return nil
 }
 
