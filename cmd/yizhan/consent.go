@@ -22,11 +22,8 @@ import (
 	"github.com/yizhan-dev/yizhan/schemas"
 )
 
-const (
-	// importBatch changes go in one request: far below the server's bounds.
-	importBatch = 200
-	exportPage  = 1000
-)
+// exportPage records are asked for at once: the most that the server gives.
+const exportPage = 1000
 
 func consentCmd() *cobra.Command {
 	cmd := &cobra.Command{
@@ -180,7 +177,7 @@ func (i *importer) all(ctx context.Context, in io.Reader) error {
 			i.refuse(p.where, ps)
 			continue
 		}
-		if i.batch = append(i.batch, p); len(i.batch) == importBatch {
+		if i.batch = append(i.batch, p); len(i.batch) == batchEvents {
 			if err := i.flush(ctx); err != nil {
 				return err
 			}
@@ -273,7 +270,7 @@ func (i *importer) flush(ctx context.Context) error {
 		i.sum.Older += took.Older
 		i.batch = i.batch[:0]
 	}
-	i.bar.set(i.read, i.total, fmt.Sprintf(tr("已登记 %d，有误 %d", "recorded %d, refused %d"), i.sum.Recorded, i.sum.Refused))
+	i.bar.set(i.read, i.total, fmt.Sprintf(tr("已登记 %d，已有 %d，有误 %d", "recorded %d, known %d, refused %d"), i.sum.Recorded, i.sum.Unchanged+i.sum.Older, i.sum.Refused))
 	return nil
 }
 

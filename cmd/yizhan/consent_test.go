@@ -113,7 +113,7 @@ func TestConsentImportOfJSONInBatches(t *testing.T) {
 		a, d := serve(t), &desk{}
 		d.serve(a)
 		r := yizhan(t, in, "consent", "import", "-")
-		if fmt.Sprint(d.batches) != "[200 200 50]" {
+		if fmt.Sprint(d.batches) != "[100 100 100 100 50]" {
 			t.Errorf("%s: batches %v, %+v", name, d.batches, r)
 		}
 		if bad := name == "lines"; bad != (r.code == exitProblem) || bad != strings.Contains(r.err, "stdin:451") {

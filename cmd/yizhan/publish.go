@@ -17,7 +17,8 @@ import (
 	"github.com/yizhan-dev/yizhan/schemas"
 )
 
-// A request holds at most batchEvents events and about batchBytes bytes: the server takes 1 MiB.
+// A request holds at most batchEvents events (or consents, which are small) and about batchBytes bytes: the
+// server takes 1 MiB.
 const (
 	batchEvents = 100
 	batchBytes  = 768 << 10

