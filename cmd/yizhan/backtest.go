@@ -162,8 +162,10 @@ func (f *backtestFlags) open(cmd *cobra.Command, cfg *backtest.Config) (before, 
 	if old == "" {
 		if old = defaultRulesFile; whole != nil {
 			old = whole.Rules
-			if rel, err := filepath.Rel(".", old); err == nil && !strings.HasPrefix(rel, "..") {
-				old = rel
+			if here, err := os.Getwd(); err == nil { // shorter to read
+				if rel, err := filepath.Rel(here, old); err == nil && filepath.IsLocal(rel) {
+					old = rel
+				}
 			}
 		}
 	}

@@ -35,7 +35,7 @@ var outcomeWords = map[backtest.Outcome]schemas.Text{
 	"expired":    {Zh: "过期未发送", En: "expired"},
 	"unsendable": {Zh: "无法发送（无地址、缺模板等）", En: "cannot be sent (no address, no template …)"},
 	"refused":    {Zh: "事件无法处理", En: "the event cannot be planned"},
-	"absent":     {Zh: "不再安排", En: "not planned"},
+	"absent":     {Zh: "未安排", En: "not planned"},
 }
 
 var changeWords = map[backtest.Change]schemas.Text{

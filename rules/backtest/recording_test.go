@@ -70,7 +70,7 @@ func writeRecording(w io.Writer, n int) error {
 			if r.IntN(500) == 0 {
 				text = "【年终促销】全场办公用品八折，拒收请回复R"
 			}
-			data = fmt.Sprintf(`"category":"marketing","to":[%s],"content":{"text":"%s"},"expires":"%s"`, to, text, at.Add(24*time.Hour).Format(time.RFC3339))
+			data = fmt.Sprintf(`"category":"marketing","to":[%s],"content":{"text":"%s"}`, to, text)
 		}
 		last = fmt.Sprintf(`{"specversion":"1.0","id":"E-%d","source":"/erp/huaxing","type":"%s","time":"%s","tenant":"default","data":{%s}}`+"\n",
 			i, typ, at.Format(time.RFC3339Nano), data)
@@ -90,7 +90,7 @@ func TestRecording(t *testing.T) {
 		t.Fatal(err)
 	}
 	sum := sha256.Sum256(b.Bytes())
-	if got, want := hex.EncodeToString(sum[:8]), "TODO"; got != want {
+	if got, want := hex.EncodeToString(sum[:8]), "4d666497677a9786"; got != want {
 		t.Errorf("the recording changed: %s, want %s; the report in docs/backtest.md is of the old one", got, want)
 	}
 	lines := 0
