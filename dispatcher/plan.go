@@ -45,7 +45,7 @@ func (d *Dispatcher) planEvent(ctx context.Context, msg jetstream.Msg) (result s
 	if err != nil {
 		return "", err
 	}
-	e, err := decodeEvent(msg)
+	e, err := decodeStored(msg.Subject(), msg.Headers(), msg.Data())
 	if err != nil {
 		return "dead", d.buryEvent(ctx, msg, meta, nil, cause("invalid", channels.Permanent, err))
 	}
@@ -249,23 +249,6 @@ func (d *Dispatcher) entries(ps []planned) []ledger.Entry {
 		}
 	}
 	return es
-}
-
-// decodeEvent reads a message of EVENTS. The tenant of the subject is the one that permissions were
-// checked for, so it decides.
-func decodeEvent(msg jetstream.Msg) (*schemas.Event, error) {
-	e, err := decode(msg.Headers(), msg.Data())
-	if err != nil {
-		return nil, err
-	}
-	tenant := token(msg.Subject(), 2)
-	if e.Tenant == schemas.DefaultTenant {
-		e.Tenant = tenant
-	}
-	if e.Tenant != tenant {
-		return nil, fmt.Errorf("the event says tenant %q, the subject %q", e.Tenant, tenant)
-	}
-	return e, nil
 }
 
 // decode reads an event, structured or binary (CloudEvents NATS protocol binding).

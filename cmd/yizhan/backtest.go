@@ -64,7 +64,7 @@ func backtestCmd() *cobra.Command {
 	fs.StringVar(&f.against, "against", "", tr("对照的规则文件（`OLD`），默认为 "+defaultConfigFile+" 中的 rules，否则为 ./"+defaultRulesFile, "the rules file to compare with (`OLD`); default the rules of "+defaultConfigFile+", else ./"+defaultRulesFile))
 	fs.StringVar(&f.config, "config", "", tr("进程配置文件（`FILE`），默认为规则文件同目录下的 "+defaultConfigFile+"（如有）", "the process's configuration `FILE`; default "+defaultConfigFile+" beside the rules files, if there is one"))
 	fs.StringVar(&f.events, "events", "", tr("记录的事件（`FILE`，NDJSON；- 为标准输入）", "recorded events (`FILE` of NDJSON; - for standard input)"))
-	fs.BoolVar(&f.stream, "from-stream", false, tr("读取服务器保存的事件（--server，角色 operate）", "read the events that the server keeps (--server, role operate)"))
+	fs.BoolVar(&f.stream, "from-stream", false, tr("读取服务器保存的事件（--server，密钥需有角色 export）", "read the events that the server keeps (--server; the key needs the role export)"))
 	fs.StringVar(&f.since, "since", "", tr("只看此时（`TIME`）及以后的事件，或最近一段时间，如 24h", "only events at or after this `TIME`, or of the last, say, 24h"))
 	fs.StringVar(&f.until, "until", "", tr("只看此时（`TIME`）之前的事件", "only events before this `TIME`"))
 	fs.StringVar(&f.tenant, "tenant", "", tr("只看一个租户（`TENANT`），用于 --from-stream", "only events of this `TENANT`, with --from-stream"))
