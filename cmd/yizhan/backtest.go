@@ -119,8 +119,12 @@ func (f *backtestFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if report.Events.Used == 0 && report.Events.Wrong == 0 {
-		return problemError("没有可回测的事件", "there are no events to test with").withHint("检查 --events、--since 和 --until", "look at --events, --since and --until")
+	if report.Events.Used == 0 { // a test of nothing must not pass
+		none := problemError("没有可回测的事件", "there are no events to test with").withHint("检查 --events、--since 和 --until", "look at --events, --since and --until")
+		if len(report.Wrong) > 0 {
+			return none.because(errors.New(wrongLine(report.Wrong[0])))
+		}
+		return none
 	}
 	out := &backtestResult{
 		Rules: after.name, Against: before.name, Price: f.price, Report: report,

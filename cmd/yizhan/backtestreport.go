@@ -81,17 +81,17 @@ func (r *backtestResult) document() *document {
 		n    int
 		word string
 	}{
-		{e.Rerouted, tr("个事件在新规则下改走其他通道", "events take other channels under the new rules")},
-		{e.Duplicates, tr("个重复事件未计入", "duplicates left out")},
-		{e.Outside, tr("个事件不在所选时间内", "events outside the chosen time")},
-		{e.Wrong, tr("行无法读取", "lines that are no events")},
+		{e.Rerouted, tr("在新规则下改走其他通道的事件", "events that take other channels under the new rules")},
+		{e.Duplicates, tr("未计入的重复事件", "duplicates, left out")},
+		{e.Outside, tr("不在所选时间内的事件", "events outside the chosen time")},
+		{e.Wrong, tr("无法读取的行", "lines that are no events")},
 	} {
 		if n.n > 0 {
-			d.lead = append(d.lead, thousands(n.n)+" "+n.word)
+			d.lead = append(d.lead, n.word+tr("：", ": ")+thousands(n.n))
 		}
 	}
 	for _, w := range r.Wrong {
-		d.lead = append(d.lead, "  "+w.Where+": "+w.Error)
+		d.lead = append(d.lead, "  "+wrongLine(w))
 	}
 	d.sections = append(d.sections, r.totals())
 	if len(r.Changes) == 0 {
@@ -177,9 +177,20 @@ func groups(title, column string, list []backtest.Group) section {
 	return s
 }
 
+func wrongLine(w backtest.Wrong) string {
+	lines := make([]string, len(w.Problems))
+	for i, p := range w.Problems {
+		lines[i] = problemLine(p)
+	}
+	return w.Where + ": " + strings.Join(lines, tr("；", "; "))
+}
+
 // exampleLine is one changed delivery on a line.
 func exampleLine(c backtest.Change, x backtest.Example) string {
-	line := fmt.Sprintf("%s %s, %s, %s → %s", localTime(x.Time), x.Event, x.Type, x.Channel, x.To)
+	line := fmt.Sprintf("%s %s, %s, %s", localTime(x.Time), x.Event, x.Type, x.Channel)
+	if x.To != x.Channel { // a webhook is its own address
+		line += " → " + x.To
+	}
 	word := func(o backtest.Outcome, at, planned time.Time) string {
 		s := say(outcomeWords[o])
 		if o == "later" || at.Sub(planned) >= time.Second {
@@ -187,11 +198,9 @@ func exampleLine(c backtest.Change, x backtest.Example) string {
 		}
 		return s
 	}
-	if x.Old != "absent" || x.New != "absent" {
-		line += fmt.Sprintf(tr("：%s ⇒ %s", ": %s ⇒ %s"), word(x.Old, x.OldAt, x.Time), word(x.New, x.NewAt, x.Time))
-	}
+	line += fmt.Sprintf(tr("：%s ⇒ %s", ": %s ⇒ %s"), word(x.Old, x.OldAt, x.Time), word(x.New, x.NewAt, x.Time))
 	if x.OldRoute != x.NewRoute {
-		line += fmt.Sprintf(tr("；路由 %s ⇒ %s", "; route %s ⇒ %s"), cmp.Or(x.OldRoute, "-"), cmp.Or(x.NewRoute, "-"))
+		line += tr("；路由 ", "; route ") + strings.Join(slices.DeleteFunc([]string{x.OldRoute, x.NewRoute}, func(s string) bool { return s == "" }), " ⇒ ")
 	}
 	if x.Rule != "" {
 		line += tr("；规则 ", "; rule ") + x.Rule

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -176,6 +177,10 @@ func (r *rulesFile) testCase(file, at string, update bool) (caseResult, error) {
 	if !known && exists(golden) {
 		return result, err
 	}
+	if !known && !update {
+		result.Result = "new"
+		return result, nil
+	}
 	event, err := schemas.DecodeEvent(raw)
 	bad, isBad := errors.AsType[*schemas.Invalid](err)
 	got := ""
@@ -204,8 +209,6 @@ func (r *rulesFile) testCase(file, at string, update bool) (caseResult, error) {
 		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil { //nolint:gosec // it is for the repository
 			return result, problemError("无法写入 "+golden, "cannot write "+golden).because(err)
 		}
-	case !known:
-		result.Result = "new"
 	default:
 		result.Result = "differs"
 		result.Diff = diff(strings.Split(want, "\n"), strings.Split(got, "\n"))
@@ -253,7 +256,7 @@ func (t *trial) golden() string {
 	var b strings.Builder
 	stamp := func(at time.Time) string { return at.In(t.At.Location()).Format(time.RFC3339) }
 	b.WriteString(goldenHead)
-	fmt.Fprintf(&b, "%s%s\nevent: %s\nroute: %s\n", atLine, stamp(t.At), oneLine(t.Event), t.Route)
+	fmt.Fprintf(&b, "%s%s\nevent: %s\nroute: %s\n", atLine, stamp(t.At), oneLine(t.Event), cmp.Or(t.Route, "-"))
 	for _, p := range t.Problems {
 		fmt.Fprintf(&b, "problem: %s\n", oneLine(p.En))
 	}

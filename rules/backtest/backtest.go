@@ -94,7 +94,9 @@ type planned struct {
 }
 
 // errNoClock: a recording must begin somewhere.
-var errNoClock = errors.New("the event has no time, and none before it has one")
+var errNoClock = &schemas.Invalid{Problems: []schemas.Problem{{Pointer: "/time", Keyword: "required", Text: schemas.Text{
+	Zh: "事件没有 time，之前的事件也没有，无从得知发生的时间", En: "the event has no time, and neither has one before it",
+}}}}
 
 // Add takes the next events of the recording, in the order in which they arrived. A few thousand at once
 // keep all workers busy. An event that is wrong is counted, not an error.

@@ -213,7 +213,7 @@ func TestAdmission(t *testing.T) {
 	if r.Events != want {
 		t.Errorf("%+v, want %+v", r.Events, want)
 	}
-	if len(r.Wrong) != 3 || r.Wrong[2].Where != "f:8" || r.Wrong[2].Error != "no JSON" {
+	if len(r.Wrong) != 3 || r.Wrong[2].Where != "f:8" || r.Wrong[2].Problems[0].En != "no JSON" || r.Wrong[0].Problems[0].Pointer != "/time" {
 		t.Errorf("%+v", r.Wrong)
 	}
 	if !r.From.Equal(at(10)) || !r.To.Equal(at(10.5)) {

@@ -2,6 +2,7 @@ package backtest
 
 import (
 	"cmp"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -39,8 +40,8 @@ type Events struct {
 
 // Wrong is a line of the recording that is no event.
 type Wrong struct {
-	Where string `json:"where"`
-	Error string `json:"error"`
+	Where    string            `json:"where"`
+	Problems []schemas.Problem `json:"problems"`
 }
 
 const maxWrong = 20
@@ -126,7 +127,11 @@ func (r *Report) Count(c Change) int {
 func (r *Report) wrong(where string, err error) {
 	r.Events.Wrong++
 	if len(r.Wrong) < maxWrong {
-		r.Wrong = append(r.Wrong, Wrong{where, err.Error()})
+		w := Wrong{Where: where, Problems: []schemas.Problem{{Text: schemas.Text{Zh: err.Error(), En: err.Error()}}}}
+		if bad, ok := errors.AsType[*schemas.Invalid](err); ok {
+			w.Problems = bad.Problems
+		}
+		r.Wrong = append(r.Wrong, w)
 	}
 }
 
