@@ -99,7 +99,6 @@ type pair struct {
 	key      uint32 // of the recipient: one worker has all of a number's deliveries
 	index    int    // of the event
 	now      time.Time
-	event    *schemas.Event
 	sides    [2]fate
 	unheard  bool // under the new rules the recipient gets nothing at all of this event
 	finished bool
@@ -116,7 +115,7 @@ func pairs(p *planned, plans [2]rules.Plan) []pair {
 			if !ok {
 				k = len(out)
 				at[one.Delivery.ID] = k
-				out = append(out, pair{key: keyOf(one.Delivery), index: p.index, now: p.now, event: p.event})
+				out = append(out, pair{key: keyOf(one.Delivery), index: p.index, now: p.now})
 				for s, f := range p.fails {
 					out[k].sides[s].refusal = f
 				}
