@@ -118,7 +118,7 @@ func (r *Run) Add(ctx context.Context, events []Event) error {
 	}
 	for _, side := range r.sides() {
 		if side.Caps != nil {
-			side.Caps.advance(todo[0].now)
+			side.Caps.advance(todo[0].now, r.clock)
 		}
 	}
 	r.parallel(len(todo), func(i int) { r.plan(&todo[i]) })

@@ -15,7 +15,7 @@ type Store struct {
 	mu       sync.Mutex
 	records  map[string]kept
 	revision uint64
-	now      time.Time
+	latest   time.Time // no swap is later until the next advance
 	swept    time.Time
 }
 
@@ -46,18 +46,19 @@ func (s *Store) Swap(_ context.Context, key string, value []byte, revision uint6
 		return 0, rules.ErrConflict
 	}
 	s.revision++ // never used twice: a record that was forgotten does not come back under an old one
-	s.records[key] = kept{value, s.revision, s.now.Add(ttl).Unix()}
+	s.records[key] = kept{value, s.revision, s.latest.Add(ttl).Unix()}
 	return s.revision, nil
 }
 
 // sweepEvery is in virtual time.
 const sweepEvery = time.Hour
 
-// advance moves the clock and now and then forgets what is too old.
-func (s *Store) advance(now time.Time) {
+// advance says between which instants the next swaps are, and now and then forgets what is too old before them.
+// A batch may span days: its records count from its end, and what is forgotten was so at its beginning.
+func (s *Store) advance(now, latest time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.now = now
+	s.latest = latest
 	if now.Sub(s.swept) < sweepEvery {
 		return
 	}
