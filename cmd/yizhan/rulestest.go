@@ -206,7 +206,7 @@ func (r *rulesFile) testCase(file, at string, update bool) (caseResult, error) {
 		result.Result = "same"
 	case update:
 		result.Result = "updated"
-		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil { //nolint:gosec // it is for the repository
+		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil { // for the repository
 			return result, problemError("无法写入 "+golden, "cannot write "+golden).because(err)
 		}
 	default:

@@ -195,6 +195,18 @@ func TestHeldMessagesTakeTheirPlaceInOrder(t *testing.T) {
 	}
 }
 
+// A delivery that waits longer than it may is dead, as in the dispatcher, and its fallback takes its place.
+func TestTooOld(t *testing.T) {
+	deferring := "guards: {daily_cap: {limit: 1, window: day, over: defer}}"
+	cfg := config(t, plainRules+deferring, "routes: [{name: all, send: [sms], fallback: [mail]}]\n"+deferring)
+	cfg.MaxAge = 12 * time.Hour
+	r := runAll(t, cfg, []Event{event("a", at(10), toWang), event("b", at(11), toWang), event("c", at(20), toWang)}, 10)
+	// b may wait until 23:00 and would have room at midnight; c may wait longer than that.
+	if r.Old.Outcomes[unsendable] != 1 || r.Old.Outcomes[later] != 1 || r.Old.Outcomes[sent] != 1 || r.New.Outcomes[elsewhere] != 1 {
+		t.Errorf("old %v, new %v", r.Old.Outcomes, r.New.Outcomes)
+	}
+}
+
 func TestAdmission(t *testing.T) {
 	cfg := config(t, plainRules, plainRules)
 	cfg.Since, cfg.Until = at(10), at(12)

@@ -25,11 +25,12 @@ var (
 var recordingWeek = time.Date(2026, 11, 16, 0, 0, 0, 0, time.FixedZone("CST", 8*3600))
 
 // writeRecording writes n events of a made-up company's week as NDJSON, always the same for the same n: login
-// codes, invoices, approvals, promotion, and stock alerts to a few numbers that get dozens a day. One person
-// in 25 events' worth has no mail address; now and then a producer repeats an event or writes a bracket.
+// codes, invoices, approvals, promotion, and stock alerts to a few numbers that get dozens a day. There is a
+// person for every 25 events, and one in 25 of them has no mail address; now and then a producer repeats an
+// event or writes a bracket.
 func writeRecording(w io.Writer, n int) error {
 	const week = 7 * 24 * time.Hour
-	r := rand.New(rand.NewPCG(20261116, 50)) //nolint:gosec // the same recording each time
+	r := rand.New(rand.NewPCG(20261116, 50)) // the same recording each time
 	people, keepers := max(n/25, 10), max(n/5000, 2)
 	phone := func(i int) string { return fmt.Sprintf("139%08d", 10_000_000+i*7%90_000_000) }
 	out := bufio.NewWriterSize(w, 1<<20)

@@ -21,7 +21,8 @@ type task struct {
 	side     int
 	delivery *schemas.Delivery
 	pair     *pair
-	alt      bool // takes another one's place
+	since    time.Time // when its life began: its age counts from there
+	alt      bool      // takes another one's place
 }
 
 // queue is a heap of tasks, the next one first.
@@ -101,7 +102,7 @@ func (w *worker) drain(ctx context.Context, now time.Time) error {
 
 // begin starts a planned delivery, as the dispatcher's first record does.
 func (w *worker) begin(ctx context.Context, side int, pr *pair, one *rules.Planned, now time.Time) error {
-	t := &task{side: side, delivery: one.Delivery, pair: pr}
+	t := &task{side: side, delivery: one.Delivery, pair: pr, since: now}
 	pr.sides[side].open++
 	if one.Refusal != nil {
 		hit := schemas.Hit{Rule: one.Refusal.Code, Advice: one.Refusal.Problem.Text}
@@ -124,7 +125,7 @@ func (w *worker) rule(ctx context.Context, t *task, now time.Time, v rules.Verdi
 	if !ok {
 		return fmt.Errorf("channel %q was there when the event was planned", t.delivery.Channel)
 	}
-	begin := t.delivery.PlannedAt
+	begin := t.since
 	if t.delivery.NotBefore.After(begin) {
 		begin = t.delivery.NotBefore
 	}
@@ -208,7 +209,7 @@ func (w *worker) end(ctx context.Context, t *task, now time.Time, e ending) erro
 			continue
 		}
 		f.open++
-		if err := w.judge(ctx, &task{side: t.side, delivery: &t.delivery.Else[i].Delivery, pair: t.pair, alt: true}, now); err != nil {
+		if err := w.judge(ctx, &task{side: t.side, delivery: &t.delivery.Else[i].Delivery, pair: t.pair, since: now, alt: true}, now); err != nil {
 			return err
 		}
 	}
