@@ -46,7 +46,7 @@ func (d *Dispatcher) planEvent(ctx context.Context, msg jetstream.Msg) (result s
 	if err != nil {
 		return "", err
 	}
-	e, err := decodeEvent(msg)
+	e, err := decodeStored(msg.Subject(), msg.Headers(), msg.Data())
 	if err != nil {
 		return "dead", d.buryEvent(ctx, msg, meta, nil, cause("invalid", channels.Permanent, err))
 	}
@@ -135,166 +135,63 @@ type planned struct {
 	record   *ledger.Record
 }
 
-// deliveries is the plan itself: pure but for the rendering. A cause means that the event as a
-// whole cannot be planned.
+// deliveries is the plan itself: pure. A cause means that the event as a whole cannot be planned.
 func (d *Dispatcher) deliveries(e *schemas.Event, book *rules.Book, now time.Time) (route string, ps []planned, c *schemas.Cause) {
-	choice, ok, err := book.Route(e)
-	if err != nil {
-		why := cause("invalid", channels.Permanent, err)
-		return "", nil, &why
+	p, refusal := book.Plan(e, d.channel, now)
+	if refusal != nil {
+		why := refused(refusal)
+		return p.Choice.Route, nil, &why
 	}
-	// A webhook that the event names as a recipient needs no route.
-	var direct []string
-	people := 0
-	for _, r := range e.Data.To {
-		if r.Webhook != "" {
-			direct = append(direct, r.Webhook)
-		} else {
-			people++
-		}
+	for _, one := range p.Deliveries {
+		ps = append(ps, planned{one.Delivery, d.first(one)})
 	}
-	if !ok && people > 0 {
-		why := cause("no-route", channels.Config, fmt.Errorf("no route takes %s", e.Type))
-		return "", nil, &why
-	}
-	seen := map[string]bool{}
-	add := func(to schemas.Recipient, channel string) {
-		dl, why := d.delivery(e, book, to, channel, choice, now)
-		if !seen[dl.ID] {
-			seen[dl.ID] = true
-			ps = append(ps, planned{dl, d.first(dl, book, why, now)})
-		}
-	}
-	for _, name := range direct {
-		add(schemas.Recipient{Webhook: name}, name)
-	}
-	if people == 0 && !ok {
-		return "", ps, nil
-	}
-	for _, name := range choice.Send {
-		if d.address(name) == channels.None {
-			add(schemas.Recipient{Webhook: name}, name)
-		}
-	}
-	for _, to := range e.Data.To {
-		if to.Webhook != "" {
-			continue
-		}
-		reached := false
-		for _, name := range choice.Send {
-			if a := d.address(name); a == channels.None || addressOf(to, a) != "" {
-				reached = true
-				if a != channels.None {
-					add(to, name)
-				}
-			}
-		}
-		if !reached && len(choice.Send) > 0 { // kept as a dead letter, so that the address can be added
-			add(to, choice.Send[0])
-		}
-	}
-	for _, p := range ps { // what is sent anyway is no alternative
-		p.delivery.Else = slices.DeleteFunc(p.delivery.Else, func(a schemas.Alternative) bool { return seen[a.Delivery.ID] })
-	}
-	if len(ps) == 0 {
-		why := cause("no-route", channels.Config, fmt.Errorf("route %q names no channel for these recipients", choice.Route))
-		return choice.Route, nil, &why
-	}
-	return choice.Route, ps, nil
+	return p.Choice.Route, ps, nil
 }
 
-// delivery makes one delivery with the alternatives that its route and the daily cap name. The cause
-// says why it cannot be sent, nil when it can.
-func (d *Dispatcher) delivery(e *schemas.Event, book *rules.Book, to schemas.Recipient, channel string, choice rules.Choice, now time.Time) (*schemas.Delivery, *schemas.Cause) {
-	dl, why := d.bare(e, book, to, channel, choice.Route, now)
-	alternative := func(when, other string) {
-		if other == channel || other == "" {
-			return
-		}
-		target := to
-		if d.address(other) == channels.None {
-			target = schemas.Recipient{Webhook: other}
-		} else if addressOf(to, d.address(other)) == "" {
-			return
-		}
-		if alt, why := d.bare(e, book, target, other, choice.Route, now); why == nil {
-			dl.Else = append(dl.Else, schemas.Alternative{When: when, Delivery: *alt})
-		}
-	}
-	for _, name := range choice.Fallback {
-		alternative(schemas.WhenFailed, name)
-	}
-	if ch := d.Channels[channel]; ch != nil && ch.Traits().Capped {
-		alternative(schemas.WhenOverCap, book.DivertTo())
-	}
-	return dl, why
-}
-
-func (d *Dispatcher) bare(e *schemas.Event, book *rules.Book, to schemas.Recipient, channel, route string, now time.Time) (*schemas.Delivery, *schemas.Cause) {
-	address := addressOf(to, d.address(channel))
-	dl := &schemas.Delivery{
-		ID: schemas.DeliveryID(e.Tenant, e.Source, e.ID, address, channel), Event: ref(e), Tenant: e.Tenant, Channel: channel,
-		Category: e.Data.Category, Priority: e.Data.Priority, To: to, Route: route,
-		NotBefore: e.Data.NotBefore, Expires: e.Data.Expires, PlannedAt: now, TraceParent: e.TraceParent,
-	}
-	ch := d.Channels[channel]
+// channel tells the rules what they need to know of a channel.
+func (d *Dispatcher) channel(name string) (rules.Channel, bool) {
+	ch := d.Channels[name]
 	if ch == nil {
-		why := cause("no-channel", channels.Config, fmt.Errorf("no channel %q is configured", channel))
-		return dl, &why
+		return rules.Channel{}, false
 	}
-	t := ch.Traits()
-	if address == "" {
-		// No address: the id must still tell this recipient from the next.
-		dl.ID = schemas.DeliveryID(e.Tenant, e.Source, e.ID, "?"+to.Phone+to.Email+to.Name, channel)
-		why := cause("no-recipient", channels.BadTarget, fmt.Errorf("the recipient has no %s for channel %s", t.Address, channel))
-		return dl, &why
-	}
-	m, err := book.Render(e, to, channel, t.Kind)
-	if err != nil {
-		why := unrenderable(err)
-		return dl, &why
-	}
-	if t.Kind == "sms" && m.Signature == "" {
-		m.Signature = t.Signature
-	}
-	dl.Message = m
-	return dl, nil
+	return Described(ch), true
 }
 
-// unrenderable is why no message could be made of the event: the template is missing, or what stands in
-// the event does not do.
-func unrenderable(err error) schemas.Cause {
-	bad, ok := errors.AsType[*schemas.Invalid](err)
-	if !ok || len(bad.Problems) == 0 {
-		return cause("no-template", channels.Content, err)
+// Described is what the rules need to know of a channel.
+func Described(ch channels.Channel) rules.Channel {
+	t := ch.Traits()
+	return rules.Channel{Kind: t.Kind, Provider: t.Provider, Address: string(t.Address), Signature: t.Signature, Capped: t.Capped}
+}
+
+// refusals are the classes of the planner's refusals.
+var refusals = map[string]channels.Class{
+	rules.Unjudgeable: channels.Permanent, rules.NoRoute: channels.Config, rules.NoChannel: channels.Config,
+	rules.NoRecipient: channels.BadTarget, rules.NoTemplate: channels.Content, rules.BadEventData: channels.Content,
+}
+
+func refused(r *rules.Refusal) schemas.Cause {
+	class := refusals[r.Code]
+	if class != channels.Content {
+		return cause(r.Code, class, r)
 	}
-	p := bad.Problems[0]
-	code := "bad-event-data"
-	if p.Keyword == "template" {
-		code = "no-template"
-	}
-	c := cause(code, channels.Content, nil)
-	c.Hits = []schemas.Hit{{Rule: p.Keyword, Action: "block", Field: p.Pointer, Advice: p.Text}}
+	// What stands in the event, or the template, does not make a message: say where.
+	c := cause(r.Code, class, nil)
+	c.Hits = []schemas.Hit{{Rule: r.Problem.Keyword, Action: "block", Field: r.Problem.Pointer, Advice: r.Problem.Text}}
 	return c
 }
 
 // first is the record with which a delivery's life begins.
-func (d *Dispatcher) first(dl *schemas.Delivery, book *rules.Book, why *schemas.Cause, now time.Time) *ledger.Record {
-	if why != nil {
-		return &ledger.Record{State: schemas.Dead, Cause: why}
+func (d *Dispatcher) first(p rules.Planned) *ledger.Record {
+	if p.Refusal != nil {
+		why := refused(p.Refusal)
+		return &ledger.Record{State: schemas.Dead, Cause: &why}
 	}
-	v := rules.Judge(book.Guards(), d.input(dl, now))
-	return d.ruled(v, 0)
+	return d.ruled(p.Verdict, 0)
 }
 
 // input is what the rules see of a delivery.
 func (d *Dispatcher) input(dl *schemas.Delivery, now time.Time) rules.Input {
-	in := rules.Input{Delivery: dl, Signature: dl.Message.Signature, Now: now}
-	if ch := d.Channels[dl.Channel]; ch != nil {
-		t := ch.Traits()
-		in.Kind, in.Provider, in.Capped = t.Kind, t.Provider, t.Capped
-	}
-	return in
+	return rules.Channels(d.channel).Input(dl, now)
 }
 
 // ruled turns a verdict into the record it calls for; attempts is how many were begun before.
@@ -348,17 +245,6 @@ func some(v rules.Verdict) []schemas.Hit {
 	return hits[:min(len(hits), maxKept)]
 }
 
-func addressOf(r schemas.Recipient, a channels.Address) string {
-	switch a {
-	case channels.Phone:
-		return r.Phone
-	case channels.Email:
-		return r.Email
-	default:
-		return "channel:" + r.Webhook
-	}
-}
-
 func ref(e *schemas.Event) schemas.EventRef {
 	return schemas.EventRef{Source: e.Source, ID: e.ID, Type: e.Type, Time: e.Time}
 }
@@ -393,23 +279,6 @@ func (d *Dispatcher) entries(ps []planned) []ledger.Entry {
 		}
 	}
 	return es
-}
-
-// decodeEvent reads a message of EVENTS. The tenant of the subject is the one that permissions were
-// checked for, so it decides.
-func decodeEvent(msg jetstream.Msg) (*schemas.Event, error) {
-	e, err := decode(msg.Headers(), msg.Data())
-	if err != nil {
-		return nil, err
-	}
-	tenant := token(msg.Subject(), 2)
-	if e.Tenant == schemas.DefaultTenant {
-		e.Tenant = tenant
-	}
-	if e.Tenant != tenant {
-		return nil, fmt.Errorf("the event says tenant %q, the subject %q", e.Tenant, tenant)
-	}
-	return e, nil
 }
 
 // decode reads an event, structured or binary (CloudEvents NATS protocol binding).

@@ -90,9 +90,6 @@ func reading(list *parse.ListNode, at turns) string {
 	return s.String()
 }
 
-// Channel is what the rules need to know of a configured channel.
-type Channel struct{ Kind, Provider, Signature string }
-
 // TemplateReport is what the guards say of a template's own words, with 某某某某 for each value.
 type TemplateReport struct {
 	Template string `json:"template"`

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/yizhan-dev/yizhan/channels"
+	"github.com/yizhan-dev/yizhan/dispatcher"
 	"github.com/yizhan-dev/yizhan/dispatcher/broker"
 	"github.com/yizhan-dev/yizhan/rules"
 )
@@ -134,8 +135,7 @@ func checkConfig(cmd *cobra.Command, file string, reach bool) error {
 func channelsOf(open map[string]channels.Channel) map[string]rules.Channel {
 	out := make(map[string]rules.Channel, len(open))
 	for name, ch := range open {
-		t := ch.Traits()
-		out[name] = rules.Channel{Kind: t.Kind, Provider: t.Provider, Signature: t.Signature}
+		out[name] = dispatcher.Described(ch)
 	}
 	return out
 }

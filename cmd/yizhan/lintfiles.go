@@ -158,7 +158,7 @@ func (l *linter) templates(name, text string) ([]lintedText, error) {
 func (r *rulesFile) lintTemplates(text string, as rules.Draft) []lintedText {
 	known := make(map[string]rules.Channel, len(r.channels))
 	for name, c := range r.channels {
-		known[name] = rules.Channel{Kind: c.Kind, Provider: c.Provider, Signature: c.Signature}
+		known[name] = channelOf(c)
 	}
 	return templateTexts(r.name, text, r.book.LintTemplates(known, as))
 }

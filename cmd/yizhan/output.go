@@ -97,8 +97,9 @@ type cell struct {
 
 // table lines its columns up by what a terminal shows: a Chinese character takes two columns.
 type table struct {
-	head []string
-	rows [][]cell
+	head    []string
+	rows    [][]cell
+	numbers bool // every column but the first holds numbers: they stand on the right
 }
 
 func newTable(head ...string) *table { return &table{head: head} }
@@ -141,11 +142,15 @@ func (t *table) print(u *ui, indent string) {
 		b.WriteString(indent)
 		gap := 0
 		for i, c := range row {
+			free := widths[i] - columns(c.text)
+			if t.numbers && i > 0 {
+				gap, free = gap+free, 0
+			}
 			if c.text != "" {
 				b.WriteString(strings.Repeat(" ", gap) + u.paint(c.color, c.text))
 				gap = 0
 			}
-			gap += widths[i] - columns(c.text) + 2
+			gap += free + 2
 		}
 		u.printf("%s\n", b.String())
 	}

@@ -29,7 +29,7 @@ const (
 
 func rulesCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "rules", Short: tr("检查和试运行规则文件", "Check and try out the rules file")}
-	cmd.AddCommand(rulesCheckCmd(), rulesTestCmd())
+	cmd.AddCommand(rulesCheckCmd(), rulesExplainCmd(), rulesTestCmd(), backtestCmd())
 	return cmd
 }
 
@@ -123,20 +123,29 @@ type rulesSource struct {
 
 // openRules loads and checks a rules file. config names yizhan.yaml; empty looks for it.
 func openRules(cmd *cobra.Command, name, config string) (*rulesFile, error) {
+	config, err := findConfig(name, config, cmd.Flags().Changed("config"))
+	if err != nil {
+		return nil, err
+	}
+	return openRulesWith(name, config, nil)
+}
+
+// openRulesWith is openRules with the configuration as given, "" for none, and a store for the daily cap.
+func openRulesWith(name, config string, caps rules.Store) (*rulesFile, error) {
 	b, err := readBounded(name)
 	if err != nil {
 		return nil, err
 	}
-	r := &rulesFile{name: name, text: string(b)}
-	if r.book, err = rules.Load(b, guardFactories(), reserverFactories(), rules.Env{Read: readBeside(name)}); err != nil {
+	r := &rulesFile{name: name, text: string(b), config: config}
+	if r.book, err = rules.Load(b, guardFactories(), reserverFactories(), rules.Env{Read: readBeside(name), Caps: caps}); err != nil {
 		return nil, problemError(name+" 有误", name+" has mistakes").because(err)
 	}
 	var whole strictyaml.Section
 	if err := errors.Join(strictyaml.Decode(b, &whole), whole.Peek(&r.source)); err != nil {
 		return nil, problemError(name+" 有误", name+" has mistakes").because(err)
 	}
-	if r.config, err = findConfig(name, config, cmd.Flags().Changed("config")); err != nil || r.config == "" {
-		return r, err
+	if r.config == "" {
+		return r, nil
 	}
 	if r.channels, err = readChannels(r.config); err != nil {
 		return nil, err

@@ -4,379 +4,358 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/yizhan-dev/yizhan/rules"
-	"github.com/yizhan-dev/yizhan/rules/parts"
 	"github.com/yizhan-dev/yizhan/schemas"
 )
 
+// goldenExt is the ending of the file that says what is expected of the event in the .json file beside it.
+const goldenExt = ".golden"
+
+// maxCases bounds one run: a folder with more is not one of cases.
+const maxCases = 10_000
+
 func rulesTestCmd() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   tr("test 事件.json", "test EVENT.json"),
-		Short: tr("试运行一个事件：走哪条路由、为何、每条规则怎么说、最终的文字", "Try an event: which route and why, what each guard says, the rendered texts"),
-		Long: tr("在本机试运行，不连接服务器，不发送。每日上限（daily_cap）取决于已发送的数量，\n同意与退订（consent）取决于登记的记录，都只在发送时判断。",
-			"Runs on this machine: no server is asked and nothing is sent. The daily cap depends on what was sent before,\nconsent on what is on record: both are judged when sending only."),
-		Example: "  yizhan rules test event.json\n  yizhan rules test event.json --rules rules.yaml --at 2026-11-23T22:30:00+08:00",
-		Args:    exactlyOne("事件文件", "the event's file"),
+		Use:   tr("test [目录|文件…]", "test [DIR|FILE…]"),
+		Short: tr("用预期结果检验规则：路由、通道、规则和文字是否与 .golden 文件一致", "Check the rules against expected results: routes, channels, guards and texts as the .golden files say"),
+		Long: tr("每个用例是一个事件文件 name.json 和旁边的预期文件 name.golden。目录中的所有 .json 都是用例；默认为当前目录。\n"+
+			"结果不同则显示差异，退出码为 1；--update 改写预期文件，请检查改动后再提交。\n"+
+			"假定的时间写在预期文件的 at 一行；新用例取 --at，否则取事件的 time。\n只给一个没有预期文件的事件时，与 yizhan rules explain 相同。",
+			"A case is an event, name.json, and what is expected of it, name.golden beside it. Every .json in a folder is a case;\n"+
+				"default is the current folder. A difference is shown and ends in exit code 1; --update rewrites the expected files:\n"+
+				"look at the change before you commit it. The time to pretend stands in the line at of the expected file; a new case\n"+
+				"takes --at, or the event's own time. A single event without an expected file is explained, as by yizhan rules explain."),
+		Example: "  yizhan rules test cases/ --rules rules.yaml\n  yizhan rules test cases/ --update\n  yizhan rules test event.json --at 2026-11-23T22:30:00+08:00",
 	}
-	name := cmd.Flags().String("rules", defaultRulesFile, tr("规则文件（`FILE`）", "rules `FILE`"))
-	config := configFlag(cmd)
-	at := cmd.Flags().String("at", "", tr("假定的时间（`TIME`），如 2026-11-23T22:30:00+08:00 或 \"2026-11-23 22:30\"；默认为现在", "pretend it is this `TIME`: 2026-11-23T22:30:00+08:00 or \"2026-11-23 22:30\"; default now"))
+	f := newExplainFlags(cmd)
+	update := cmd.Flags().Bool("update", false, tr("改写预期文件", "write the expected files"))
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		now, err := parseAt(*at)
+		if len(args) == 0 {
+			args = []string{"."}
+		}
+		files, err := caseFiles(args)
 		if err != nil {
 			return err
 		}
-		b, err := readBounded(args[0])
+		if len(args) == 1 && len(files) == 1 && files[0] == args[0] && !*update && !exists(goldenOf(files[0])) {
+			event, err := readEvent(files[0])
+			if err != nil {
+				return err
+			}
+			return f.explain(cmd, event, time.Time{})
+		}
+		if *f.at != "" && !*update {
+			return usageError("假定的时间写在预期文件的 at 一行", "the time to pretend stands in the line at of the expected file").
+				withHint("加 --update 可改写，或用 yizhan rules explain", "--update rewrites it; or use yizhan rules explain")
+		}
+		r, err := openRules(cmd, *f.rules, *f.config)
 		if err != nil {
 			return err
 		}
-		event, err := schemas.DecodeEvent(b)
-		if bad, ok := errors.AsType[*schemas.Invalid](err); ok {
-			e := problemError(args[0]+" 不是有效的事件", args[0]+" is not a valid event")
-			e.problems = bad.Problems
-			return e
-		}
-		r, err := openRules(cmd, *name, *config)
-		if err != nil {
-			return err
-		}
-		trial, err := r.try(event, now)
-		if err != nil {
-			return err
-		}
-		u := newUI(cmd)
-		if u.json {
-			err = u.printJSON(trial)
-		} else {
-			trial.print(u)
-		}
-		if err == nil && trial.Sent == 0 {
-			err = errFound
-		}
-		return err
+		return r.testAll(newUI(cmd), files, *f.at, *update)
 	}
 	return cmd
 }
 
-func parseAt(s string) (time.Time, error) {
-	if s == "" {
-		return time.Now(), nil
+func goldenOf(file string) string { return strings.TrimSuffix(file, filepath.Ext(file)) + goldenExt }
+
+func exists(name string) bool {
+	_, err := os.Stat(name)
+	return err == nil
+}
+
+// caseFiles lists the events' files that the arguments name, each once. Hidden folders are left out.
+func caseFiles(args []string) ([]string, error) {
+	var files []string
+	for _, arg := range args {
+		err := filepath.WalkDir(arg, func(name string, e fs.DirEntry, err error) error {
+			switch {
+			case err != nil:
+				return err
+			case e.IsDir() && name != arg && strings.HasPrefix(e.Name(), "."):
+				return fs.SkipDir
+			case !e.IsDir() && (name == arg || filepath.Ext(name) == ".json") && !slices.Contains(files, name):
+				files = append(files, name)
+			}
+			if len(files) > maxCases {
+				return fmt.Errorf(tr("超过 %d 个文件", "more than %d files"), maxCases)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, fileError(err)
+		}
 	}
-	for _, layout := range []string{time.RFC3339, "2006-01-02 15:04", "2006-01-02T15:04"} {
-		if t, err := time.ParseInLocation(layout, s, time.Local); err == nil {
+	if len(files) == 0 {
+		return nil, usageError("没有找到事件文件（.json）", "there are no events' files (.json)")
+	}
+	return files, nil
+}
+
+// caseResult is what became of one case.
+type caseResult struct {
+	File   string   `json:"file"`
+	Result string   `json:"result"`         // same, differs, new (no expected file), updated
+	Diff   []string `json:"diff,omitempty"` // lines behind "- " (expected), "+ " (now) or "  "
+}
+
+// testAll runs every case.
+func (r *rulesFile) testAll(u *ui, files []string, at string, update bool) error {
+	out := struct {
+		Cases []caseResult `json:"cases"`
+		Bad   int          `json:"bad"` // differ, or have no expected file
+	}{Cases: []caseResult{}}
+	for _, file := range files {
+		one, err := r.testCase(file, at, update)
+		if err != nil {
+			return err
+		}
+		if one.Result == "differs" || one.Result == "new" {
+			out.Bad++
+		}
+		out.Cases = append(out.Cases, one)
+	}
+	if u.json {
+		if err := u.printJSON(out); err != nil {
+			return err
+		}
+	} else {
+		for _, one := range out.Cases {
+			one.print(u)
+		}
+		u.printf(tr("\n共 %d 个用例，%d 个不符\n", "\n%d cases, %d not as expected\n"), len(out.Cases), out.Bad)
+	}
+	if out.Bad > 0 {
+		return errFound
+	}
+	return nil
+}
+
+var resultWords = map[string]struct {
+	schemas.Text
+	color
+}{
+	"same":    {schemas.Text{Zh: "一致", En: "ok"}, green},
+	"differs": {schemas.Text{Zh: "不同", En: "differs"}, red},
+	"new":     {schemas.Text{Zh: "没有预期文件，加 --update 生成", En: "no expected file; --update writes it"}, red},
+	"updated": {schemas.Text{Zh: "已改写", En: "written"}, yellow},
+}
+
+func (c *caseResult) print(u *ui) {
+	word := resultWords[c.Result]
+	u.printf("%s  %s\n", clean(c.File), u.paint(word.color, say(word.Text)))
+	for _, line := range c.Diff {
+		color := plain
+		switch line[0] {
+		case '-':
+			color = red
+		case '+':
+			color = green
+		}
+		u.printf("    %s\n", u.paint(color, clean(line)))
+	}
+}
+
+// testCase runs one case and, with update, writes its expected file.
+func (r *rulesFile) testCase(file, at string, update bool) (caseResult, error) {
+	raw, err := readBounded(file)
+	if err != nil {
+		return caseResult{}, err
+	}
+	golden, result := goldenOf(file), caseResult{File: file}
+	expected, err := readBounded(golden)
+	known := err == nil
+	if !known && exists(golden) {
+		return result, err
+	}
+	if !known && !update {
+		result.Result = "new"
+		return result, nil
+	}
+	event, err := schemas.DecodeEvent(raw)
+	bad, isBad := errors.AsType[*schemas.Invalid](err)
+	got := ""
+	switch {
+	case isBad: // also a result that an owner may want to hold fast
+		got = refusedGolden(bad)
+	case err != nil:
+		return result, problemError(file, file).because(err)
+	default:
+		now, err := caseTime(file, string(expected), at, event)
+		if err != nil {
+			return result, err
+		}
+		t, err := r.try(event, now)
+		if err != nil {
+			return result, err
+		}
+		got = t.golden()
+	}
+	want := strings.ReplaceAll(string(expected), "\r\n", "\n") // git on Windows may have changed them
+	switch {
+	case known && got == want:
+		result.Result = "same"
+	case update:
+		result.Result = "updated"
+		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil { // for the repository
+			return result, problemError("无法写入 "+golden, "cannot write "+golden).because(err)
+		}
+	default:
+		result.Result = "differs"
+		result.Diff = diff(strings.Split(want, "\n"), strings.Split(got, "\n"))
+	}
+	return result, nil
+}
+
+const atLine = "at: "
+
+// caseTime is the instant that a case pretends: of the command line, of its expected file, or the event's own.
+func caseTime(file, expected, at string, e *schemas.Event) (time.Time, error) {
+	if at != "" {
+		return parseAt(at)
+	}
+	for line := range strings.Lines(expected) {
+		if s, ok := strings.CutPrefix(strings.TrimSpace(line), atLine); ok {
+			t, err := time.Parse(time.RFC3339, s)
+			if err != nil {
+				return t, problemError(goldenOf(file)+"：at 应为 2026-11-23T22:30:00+08:00", goldenOf(file)+": at must look like 2026-11-23T22:30:00+08:00")
+			}
 			return t, nil
 		}
 	}
-	return time.Time{}, usageError("--at 应为 2026-11-23T22:30:00+08:00 或 \"2026-11-23 22:30\"", "--at must look like 2026-11-23T22:30:00+08:00 or \"2026-11-23 22:30\"")
-}
-
-// trial is what the rules make of one event.
-type trial struct {
-	Event      string          `json:"event"`
-	At         time.Time       `json:"at"`
-	Route      string          `json:"route"` // "" when none takes it, or the event names its channels itself
-	Routes     []routeTrial    `json:"routes"`
-	Problems   []schemas.Text  `json:"problems,omitzero"`
-	Deliveries []deliveryTrial `json:"deliveries"`
-	// Sent counts the deliveries that would go out at once or later.
-	Sent int `json:"sent"`
-}
-
-type routeTrial struct {
-	Name    string `json:"name"`
-	Matched bool   `json:"matched"`
-	schemas.Text
-}
-
-type deliveryTrial struct {
-	Channel string           `json:"channel"`
-	Kind    string           `json:"kind"`
-	To      string           `json:"to"` // masked
-	Message *schemas.Message `json:"message,omitzero"`
-	Parts   *partsTrial      `json:"parts,omitzero"` // of an SMS
-	Action  string           `json:"action"`         // send, hold, suppress, expire, dead
-	Until   time.Time        `json:"until,omitzero"`
-	Guards  []guardTrial     `json:"guards"`
-	Problem *schemas.Text    `json:"problem,omitzero"`
-}
-
-// partsTrial is what an SMS comes to.
-type partsTrial struct {
-	parts.Parts
-	Price    string `json:"price,omitzero"` // of all parts, where rules.yaml gives one
-	Currency string `json:"currency,omitzero"`
-}
-
-type guardTrial struct {
-	Name   string        `json:"name"`
-	Action string        `json:"action"`
-	Rule   string        `json:"rule,omitzero"`
-	Until  time.Time     `json:"until,omitzero"`
-	Hits   []schemas.Hit `json:"hits,omitzero"`
-}
-
-// actionNames are the words of -o json; the daily cap's own actions end in dead here.
-var actionNames = map[rules.Action]string{
-	rules.Pass: "send", rules.Hold: "hold", rules.Suppress: "suppress", rules.Expire: "expire", rules.Bury: "dead", rules.Divert: "divert",
-}
-
-// try plans the event as the dispatcher would: every channel of the route for every recipient that
-// has an address for it, and each webhook once.
-func (r *rulesFile) try(e *schemas.Event, now time.Time) (*trial, error) {
-	t := &trial{Event: e.ID, At: now, Routes: []routeTrial{}, Deliveries: []deliveryTrial{}}
-	for _, one := range r.book.Trials(e) {
-		t.Routes = append(t.Routes, routeTrial{one.Name, one.Matched, one.Reason})
+	if e.Time.IsZero() {
+		return e.Time, problemError(file+" 的事件没有 time", "the event of "+file+" has no time").
+			withHint("在事件中写明 time，或用 --update --at 指定", "give the event one, or name one with --update --at")
 	}
-	choice, ok, err := r.book.Route(e)
-	if bad, is := errors.AsType[*schemas.Invalid](err); is {
-		for _, p := range bad.Problems {
-			t.Problems = append(t.Problems, p.Text)
-		}
-		return t, nil
+	return e.Time, nil
+}
+
+const goldenHead = "# yizhan rules test --update writes this file; only the time after at is yours to change.\n"
+
+func refusedGolden(bad *schemas.Invalid) string {
+	var b strings.Builder
+	b.WriteString(goldenHead)
+	for _, p := range bad.Problems {
+		fmt.Fprintf(&b, "refused: %s %s\n", p.Pointer, p.Keyword)
 	}
-	people := slices.DeleteFunc(slices.Clone(e.Data.To), func(to schemas.Recipient) bool { return to.Webhook != "" })
-	if !ok && len(people) > 0 {
-		return t, nil // the event as a whole becomes a dead letter
+	return b.String()
+}
+
+// golden writes a trial down for comparing: the same in every language and zone, and silent about guards
+// that have nothing to say, so that a new guard or a better wording of advice breaks no case.
+func (t *trial) golden() string {
+	var b strings.Builder
+	stamp := func(at time.Time) string { return at.In(t.At.Location()).Format(time.RFC3339) }
+	b.WriteString(goldenHead)
+	fmt.Fprintf(&b, "%s%s\nevent: %s\nroute: %s\n", atLine, stamp(t.At), oneLine(t.Event), cmp.Or(t.Route, "-"))
+	for _, p := range t.Problems {
+		fmt.Fprintf(&b, "problem: %s\n", oneLine(p.En))
 	}
-	t.Route = choice.Route
-	seen := make(map[string]bool) // the same address twice is told once
-	add := func(to schemas.Recipient, channel, kind, address string) {
-		if key := channel + " " + address; !seen[key] {
-			seen[key] = true
-			t.Deliveries = append(t.Deliveries, r.tryDelivery(e, to, channel, kind, choice.Route, now))
+	until := func(action string, at time.Time) string {
+		if action == "hold" {
+			action += " until " + stamp(at)
 		}
-	}
-	for _, to := range e.Data.To {
-		if to.Webhook != "" {
-			add(to, to.Webhook, "webhook", "")
-		}
-	}
-	reached := make([]bool, len(people))
-	for _, channel := range choice.Send {
-		kind, err := r.kindOf(channel, e)
-		if err != nil {
-			return nil, err
-		}
-		if kind == "webhook" {
-			add(schemas.Recipient{Webhook: channel}, channel, kind, "")
-		}
-		for i, to := range people {
-			address := map[string]string{"sms": to.Phone, "email": to.Email}[kind]
-			reached[i] = reached[i] || address != "" || kind == "webhook"
-			if address != "" {
-				add(to, channel, kind, address)
-			}
-		}
-	}
-	for i := range people {
-		if !reached[i] {
-			t.Problems = append(t.Problems, schemas.Text{
-				Zh: fmt.Sprintf("第 %d 个收件人没有这些通道所需的手机号或邮箱", i+1),
-				En: fmt.Sprintf("person %d among the recipients has neither number nor address for these channels", i+1),
-			})
-		}
+		return action
 	}
 	for _, d := range t.Deliveries {
-		if d.Action == "send" || d.Action == "hold" {
-			t.Sent++
+		fmt.Fprintf(&b, "\n%s to %s: %s\n", d.Channel, d.To, until(d.Action, d.Until))
+		if d.Problem != nil {
+			fmt.Fprintf(&b, "  problem: %s\n", oneLine(d.Problem.En))
 		}
-	}
-	return t, nil
-}
-
-// kindOf is the channel's kind as configured. Without a configuration a name that says its kind
-// itself, or the templates, must do.
-func (r *rulesFile) kindOf(channel string, e *schemas.Event) (string, error) {
-	if c, ok := r.channels[channel]; ok {
-		return c.Kind, nil
-	}
-	if r.config == "" {
-		switch channel {
-		case "sms", "email", "webhook":
-			return channel, nil
-		case "mail":
-			return "email", nil
-		}
-		for _, t := range r.source.Templates[e.Data.Template] {
-			if len(r.source.Templates[e.Data.Template]) == 1 && t.Code != "" {
-				return "sms", nil
+		for _, g := range d.Guards {
+			if g.Action != "send" || len(g.Hits) > 0 {
+				fmt.Fprintf(&b, "  guard %s: %s\n", g.Name, until(g.Action, g.Until))
+			}
+			for _, h := range g.Hits {
+				fmt.Fprintf(&b, "    rule %s %s", h.Rule, h.Action)
+				if h.Field != "" {
+					fmt.Fprintf(&b, ", %s %d-%d %q", h.Field, h.Start, h.End, h.Text)
+				}
+				b.WriteByte('\n')
 			}
 		}
-		return "", usageError("无法得知通道“"+channel+"”的种类", "the kind of channel "+channel+" is not known").
-			withHint("用 --config 指定 "+defaultConfigFile, "name "+defaultConfigFile+" with --config")
-	}
-	return "", problemError(r.config+" 中没有通道“"+channel+"”", "there is no channel "+channel+" in "+r.config)
-}
-
-func (r *rulesFile) tryDelivery(e *schemas.Event, to schemas.Recipient, channel, kind, route string, now time.Time) deliveryTrial {
-	address := map[string]string{"sms": "phone", "email": "email"}[kind]
-	d := deliveryTrial{Channel: channel, Kind: kind, To: to.Masked(address), Guards: []guardTrial{}}
-	m, err := r.book.Render(e, to, channel, kind)
-	if err != nil {
-		d.Action = "dead"
-		d.Problem = &schemas.Text{Zh: err.Error(), En: err.Error()}
-		if bad, ok := errors.AsType[*schemas.Invalid](err); ok && len(bad.Problems) > 0 {
-			d.Problem = &bad.Problems[0].Text
+		for _, e := range d.Else {
+			fmt.Fprintf(&b, "  else %s: %s\n", e.When, e.Channel)
 		}
-		return d
+		writeMessage(&b, d.Message)
 	}
-	if kind == "sms" {
-		m.Signature = cmp.Or(m.Signature, r.channels[channel].Signature)
-	}
-	d.Message = &m
-	in := rules.Input{Kind: kind, Provider: r.channels[channel].Provider, Signature: m.Signature, Now: now, Delivery: &schemas.Delivery{
-		ID:    schemas.DeliveryID(e.Tenant, e.Source, e.ID, to.Phone+to.Email+to.Webhook, channel),
-		Event: schemas.EventRef{Source: e.Source, ID: e.ID, Type: e.Type, Time: e.Time}, Tenant: e.Tenant, Channel: channel,
-		Category: e.Data.Category, Priority: e.Data.Priority, To: to, Message: m, Route: route,
-		NotBefore: e.Data.NotBefore, Expires: e.Data.Expires, PlannedAt: now,
-	}}
-	names := slices.Sorted(maps.Keys(guardFactories()))
-	for i, g := range r.book.Guards() {
-		if p, ok := g.(*parts.Guard); ok && kind == "sms" {
-			d.Parts = &partsTrial{Parts: p.Of(in)}
-			d.Parts.Price, d.Parts.Currency, _ = p.Price(d.Parts.Parts.Parts)
-		}
-		v := g.Judge(in)
-		d.Guards = append(d.Guards, guardTrial{names[i], actionNames[v.Action], v.Rule, v.Until, v.Hits})
-	}
-	v := rules.Judge(r.book.Guards(), in)
-	d.Action, d.Until = actionNames[v.Action], v.Until
-	return d
+	return b.String()
 }
 
-// actionWords are the actions as people say them.
-var actionWords = map[string]schemas.Text{
-	"send":     {Zh: "发送", En: "send"},
-	"hold":     {Zh: "等待", En: "wait"},
-	"suppress": {Zh: "拦截", En: "stop"},
-	"expire":   {Zh: "过期", En: "expired"},
-	"dead":     {Zh: "无法发送", En: "cannot be sent"},
-	"divert":   {Zh: "改走其他通道", En: "another channel"},
-}
-
-func actionCell(action string) cell {
-	c := cell{say(actionWords[action]), red}
-	switch action {
-	case "send":
-		c.color = green
-	case "hold":
-		c.color = yellow
-	}
-	return c
-}
-
-func (t *trial) print(u *ui) {
-	u.printf("%s\n\n", u.paint(bold, clean(fmt.Sprintf(tr("事件 %s，假定时间 %s", "Event %s at %s"), t.Event, t.At.Local().Format("2006-01-02 15:04:05 -07:00")))))
-	routes := newTable(tr("路由", "ROUTE"), tr("结果", "RESULT"), tr("原因", "WHY"))
-	for _, one := range t.Routes {
-		result := cell{tr("不匹配", "no"), plain}
-		switch {
-		case one.Matched && one.Name == t.Route:
-			result = cell{tr("采用", "taken"), green}
-		case one.Matched:
-			result.text = tr("匹配", "holds")
-		}
-		routes.add(one.Name, result, say(one.Text))
-	}
-	if len(t.Routes) > 0 {
-		routes.print(u, "")
-	}
-	if t.Route == "" && len(t.Deliveries) > 0 {
-		u.printf("%s\n", tr("事件自行指定了通道，未使用路由", "The event names its channels itself; no route is used"))
-	}
-	for _, p := range t.Problems {
-		u.printf("\n%s\n", u.paint(red, clean(say(p))))
-	}
-	for i, d := range t.Deliveries {
-		d.print(u, i+1, len(t.Deliveries))
-	}
-	u.printf("\n")
-	if t.Sent > 0 {
-		u.printf(tr("共会发送 %d 条消息（每日上限和同意记录在发送时判断）\n", "%d would be sent (daily cap and consent are judged when sending)\n"), t.Sent)
+func writeMessage(b *strings.Builder, m *schemas.Message) {
+	if m == nil {
 		return
 	}
-	u.printf("%s\n", u.paint(red, tr("不会发送任何消息", "nothing would be sent")))
-	if t.Route == "" && len(t.Deliveries) == 0 && len(t.Problems) == 0 {
-		u.printf("%s\n", tr("没有路由接收这个事件：请补充路由，或在事件中指定 channels", "no route takes this event: add one, or name channels in the event"))
+	for _, f := range []struct{ name, value string }{
+		{"signature", m.Signature}, {"code", m.Code}, {"subject", m.Subject}, {"text", m.Text}, {"html", m.HTML}, {"json", string(m.Payload)},
+	} {
+		if f.value == "" {
+			continue
+		}
+		lines := strings.Split(strings.TrimRight(f.value, "\n"), "\n")
+		fmt.Fprintf(b, "  %s: %s\n", f.name, lines[0])
+		for _, line := range lines[1:] {
+			fmt.Fprintf(b, "    %s\n", line)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.Params)) {
+		fmt.Fprintf(b, "  param %s: %s\n", name, oneLine(m.Params[name]))
 	}
 }
 
-func (d *deliveryTrial) print(u *ui, i, n int) {
-	action := actionCell(d.Action)
-	if !d.Until.IsZero() {
-		action.text += tr("至 ", " until ") + localTime(d.Until)
+// diffContext is how many lines that are the same stand around a difference.
+const diffContext = 2
+
+// diff compares lines: "- " expected only, "+ " got only, "  " the same. It is quadratic, and made for
+// files of a screen or two; beyond maxDiff lines only their numbers are told.
+func diff(want, got []string) []string {
+	const maxDiff = 2000
+	if len(want) > maxDiff || len(got) > maxDiff {
+		return []string{fmt.Sprintf("- %d lines", len(want)), fmt.Sprintf("+ %d lines", len(got))}
 	}
-	u.printf("\n%s  %s\n", u.paint(bold, clean(fmt.Sprintf(tr("消息 %d/%d：%s（%s）→ %s", "Message %d of %d: %s (%s) → %s"), i, n, d.Channel, d.Kind, d.To))), u.paint(action.color, action.text))
-	if d.Problem != nil {
-		u.printf("  %s\n", clean(say(*d.Problem)))
-		return
+	// common[i][j] is the length of the longest common subsequence of want[i:] and got[j:].
+	common := make([][]int, len(want)+1)
+	for i := range common {
+		common[i] = make([]int, len(got)+1)
 	}
-	text := newTable()
-	m := d.Message
-	if m.Signature != "" {
-		text.add(tr("签名", "Signature"), m.Signature)
-	}
-	if m.Code != "" {
-		params := make([]string, 0, len(m.Params))
-		for _, k := range slices.Sorted(maps.Keys(m.Params)) {
-			params = append(params, k+"="+m.Params[k])
-		}
-		text.add(tr("服务商模板", "Code"), m.Code+"  "+strings.Join(params, ", "))
-	}
-	if m.Subject != "" {
-		text.add(tr("主题", "Subject"), m.Subject)
-	}
-	for k, line := range strings.Split(strings.TrimRight(m.Text, "\n"), "\n") {
-		if m.Text != "" {
-			label := ""
-			if k == 0 {
-				label = tr("正文", "Text")
+	for i := len(want) - 1; i >= 0; i-- {
+		for j := len(got) - 1; j >= 0; j-- {
+			if want[i] == got[j] {
+				common[i][j] = common[i+1][j+1] + 1
+			} else {
+				common[i][j] = max(common[i+1][j], common[i][j+1])
 			}
-			text.add(label, line)
 		}
 	}
-	if p := d.Parts; p != nil {
-		length := fmt.Sprintf(tr("%d 条（%d 字，含签名）", "%d (%d characters, signature included)"), p.Parts.Parts, p.Characters)
-		if p.Price != "" {
-			length += fmt.Sprintf(tr("，%s %s", ", %s %s"), p.Price, p.Currency)
-		}
-		text.add(tr("计费", "Parts"), length)
-	}
-	if m.HTML != "" {
-		text.add("HTML", fmt.Sprintf(tr("%d 字节", "%d bytes"), len(m.HTML)))
-	}
-	if len(m.Payload) > 0 {
-		text.add("JSON", string(m.Payload))
-	}
-	text.print(u, "  ")
-	guards := newTable()
-	for _, g := range d.Guards {
-		c, why := actionCell(g.Action), ""
+	var all []string
+	for i, j := 0, 0; i < len(want) || j < len(got); {
 		switch {
-		case g.Action == "send" && len(g.Hits) > 0:
-			c = cell{tr("提示", "review"), yellow} // it goes out; a person should look
-		case g.Action == "send":
-			c.text = tr("通过", "pass")
-		}
-		if !g.Until.IsZero() {
-			why = tr("至 ", "until ") + localTime(g.Until)
-		}
-		if len(g.Hits) == 0 {
-			guards.add(g.Name, c, why)
-		}
-		for _, h := range g.Hits {
-			if g.Action == "send" { // it goes out, and a person should look
-				c = cell{say(reportWords[h.Action]), reportColor(h.Action)}
-			}
-			guards.add(g.Name, c, strings.TrimPrefix(why+tr("；", "; ")+hitAdvice(h), tr("；", "; ")))
+		case i < len(want) && j < len(got) && want[i] == got[j]:
+			all = append(all, "  "+want[i])
+			i, j = i+1, j+1
+		case j == len(got) || i < len(want) && common[i+1][j] >= common[i][j+1]:
+			all = append(all, "- "+want[i])
+			i++
+		default:
+			all = append(all, "+ "+got[j])
+			j++
 		}
 	}
-	guards.print(u, "  ")
+	var out []string
+	for i, line := range all {
+		near := all[max(0, i-diffContext):min(len(all), i+diffContext+1)]
+		if slices.ContainsFunc(near, func(s string) bool { return s[0] != ' ' }) {
+			out = append(out, line)
+		}
+	}
+	return out
 }

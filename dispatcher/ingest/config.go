@@ -56,7 +56,7 @@ type Key struct {
 	// bytes, as text or as whsec_ and base64 (Standard Webhooks).
 	SecretFile string   `yaml:"secret_file,omitempty"`
 	SecretEnv  string   `yaml:"secret_env,omitempty"`
-	Roles      []string `yaml:"roles,omitempty"`    // publish, operate; default publish
+	Roles      []string `yaml:"roles,omitempty"`    // publish, operate, export; default publish
 	Tenants    []string `yaml:"tenants,omitempty"`  // "*" = all; default "default"
 	Types      []string `yaml:"types,omitempty"`    // globs over event types, "erp.*"; default all
 	Networks   []string `yaml:"networks,omitempty"` // CIDR or address of the caller; default all
@@ -69,6 +69,7 @@ type Key struct {
 const (
 	RolePublish = "publish" // POST /v1/events
 	RoleOperate = "operate" // everything else that needs a key
+	RoleExport  = "export"  // GET /v1/events: whole events, numbers in clear
 )
 
 const (
@@ -231,8 +232,8 @@ func (k Key) open(ps *collector, pointer string, c Config) *key {
 		out.Roles = []string{RolePublish}
 	}
 	for i, r := range out.Roles {
-		if r != RolePublish && r != RoleOperate {
-			fail(fmt.Sprintf("roles/%d", i), "角色只能是 publish 或 operate", "a role is publish or operate")
+		if r != RolePublish && r != RoleOperate && r != RoleExport {
+			fail(fmt.Sprintf("roles/%d", i), "角色只能是 publish、operate 或 export", "a role is publish, operate or export")
 		}
 	}
 	if len(out.Tenants) == 0 {

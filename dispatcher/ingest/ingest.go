@@ -5,6 +5,7 @@
 //	ingest.go   routes, and what every answer has in common
 //	auth.go     who is asking, and may they
 //	events.go   POST /v1/events
+//	recorded.go the events themselves, for backtests
 //	story.go    what became of an event, and taking it back
 //	dead.go     dead letters and replays
 //	consents.go who agreed to what, and who refused
@@ -110,12 +111,15 @@ func (s *server) routes() []route {
 			return nil
 		}}},
 	}
-	publish := map[string]handler{}
+	events := map[string]handler{}
 	if !s.cfg.NoPublish {
-		publish["POST"] = s.postEvents
+		events["POST"] = s.postEvents
+	}
+	if !s.cfg.NoOperate {
+		events["GET"] = s.listEvents
 	}
 	// There also without methods: the mux would send its callers on to "/v1/events/".
-	rs = append(rs, route{"/v1/events", publish})
+	rs = append(rs, route{"/v1/events", events})
 	consents, replies := map[string]handler{}, map[string]handler{}
 	if !s.cfg.NoPublish || !s.cfg.NoOperate {
 		consents["POST"], replies["POST"] = s.postConsents, s.postReplies

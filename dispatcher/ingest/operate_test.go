@@ -290,7 +290,7 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 		{"GET", "/v1/nothing", 404, ""},
 		{"POST", "/", 404, ""},
 		{"GET", "/schemas/nothing.json", 404, ""},
-		{"GET", "/v1/events", 405, "POST"},
+		{"PUT", "/v1/events", 405, "GET, POST, HEAD"},
 		{"PUT", "/v1/events/x", 405, "DELETE, GET, HEAD"},
 		{"GET", "/v1/replays", 405, "POST"},
 	} {
@@ -300,7 +300,7 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 		}
 	}
 	request{method: "HEAD", url: url + "/healthz"}.do(t).want(t, 200, nil)
-	request{method: "GET", url: url + "/v1/events", header: map[string]string{}}.do(t).want(t, 405, nil)
+	request{method: "PUT", url: url + "/v1/events", header: map[string]string{}}.do(t).want(t, 405, nil)
 	a := request{method: "GET", url: url + "/metrics"}.do(t)
 	if !strings.Contains(string(a.body), `yizhan_http_requests_total{code="405",route="/v1/events"}`) {
 		t.Error("the requests are not counted")

@@ -329,9 +329,10 @@ func TestRolesLeaveRoutesOut(t *testing.T) {
 	for _, c := range []struct {
 		noPublish, noOperate bool
 		there, gone          string
+		allow                string // at /v1/events
 	}{
-		{true, false, "/v1/dead", "/v1/events"},
-		{false, true, "/v1/events", "/v1/dead"},
+		{true, false, "/v1/dead", "/v1/nothing", "GET, HEAD"},
+		{false, true, "/v1/events", "/v1/dead", "POST"},
 	} {
 		cfg := open()
 		cfg.NoPublish, cfg.NoOperate = c.noPublish, c.noOperate
@@ -342,6 +343,9 @@ func TestRolesLeaveRoutesOut(t *testing.T) {
 		url, _ := start(t, h, cfg)
 		request{method: "PUT", url: url + c.there}.do(t).want(t, 405, nil)
 		request{method: "PUT", url: url + c.gone}.do(t).want(t, 404, nil)
+		if a := (request{method: "PUT", url: url + "/v1/events"}).do(t); a.Header.Get("Allow") != c.allow {
+			t.Errorf("%+v: Allow %q", c, a.Header.Get("Allow"))
+		}
 		request{method: "GET", url: url + "/healthz"}.do(t).want(t, 200, nil)
 	}
 }
