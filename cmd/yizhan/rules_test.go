@@ -149,10 +149,10 @@ func TestSampleWithoutTheFiles(t *testing.T) {
 	}
 }
 
-// signed is an SMS channel that is only looked at.
-type signed struct{ channels.Channel }
+// silentSMS is an SMS channel that is only looked at.
+type silentSMS struct{ channels.Channel }
 
-func (signed) Traits() channels.Traits {
+func (silentSMS) Traits() channels.Traits {
 	return channels.Traits{Kind: "sms", Signature: "华星科技"}
 }
 
@@ -167,7 +167,7 @@ func TestStartWarnsOfTemplates(t *testing.T) {
 		t.Fatal(err)
 	}
 	core, logs := observer.New(zap.DebugLevel)
-	s := &service{log: zap.New(core), Dispatcher: &dispatcher.Dispatcher{Channels: map[string]channels.Channel{"sms": signed{}}}}
+	s := &service{log: zap.New(core), Dispatcher: &dispatcher.Dispatcher{Channels: map[string]channels.Channel{"sms": silentSMS{}}}}
 	s.warnOfTemplates(book)
 	of := logs.FilterField(zap.String("template", "shout"))
 	if of.Len() != 1 || logs.FilterField(zap.String("template", "invoice-due")).Len() != 0 {

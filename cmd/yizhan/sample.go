@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/spf13/cobra"
@@ -17,8 +18,8 @@ import (
 	"github.com/yizhan-dev/yizhan/schemas"
 )
 
-// maxExamples bounds what is shown of each change; all are counted.
-const maxExamples = 5
+// shownExamples bounds what is shown of each change; all are counted.
+const shownExamples = 5
 
 // comparison is what a change of the rules does to sample traffic: `rules check --sample -o json`.
 type comparison struct {
@@ -150,26 +151,12 @@ func (r *rulesFile) sampled(line []byte) []rules.Input {
 	if err != nil {
 		return nil
 	}
-	choice, _, err := r.book.Route(e)
-	if err != nil {
-		return nil
-	}
+	known := func(name string) (rules.Channel, bool) { return r.channel(name, e.Data.Template) }
+	plan, _ := r.book.Plan(e, known, time.Time{}) // without a clock, no hour is quiet; an event refused as a whole has no deliveries
 	var out []rules.Input
-	for _, channel := range choice.Send {
-		kind, err := r.kindOf(channel, e)
-		if err != nil {
-			continue
-		}
-		for _, to := range e.Data.To {
-			m, err := r.book.Render(e, to, channel, kind)
-			if err != nil || to.Webhook != "" {
-				continue
-			}
-			known := r.channels[channel]
-			in := rules.Draft{Kind: kind, Provider: known.Provider, Signature: known.Signature, Category: e.Data.Category, Tenant: e.Tenant, Message: m}.Input()
-			in.Delivery.Event, in.Delivery.To = schemas.EventRef{Source: e.Source, ID: e.ID, Type: e.Type}, to
-			in.Delivery.Channel, in.Delivery.Route = channel, choice.Route
-			out = append(out, in)
+	for _, p := range plan.Deliveries {
+		if p.Refusal == nil {
+			out = append(out, rules.Channels(known).Input(p.Delivery, time.Time{}))
 		}
 	}
 	return out
@@ -187,7 +174,7 @@ func (c *comparison) add(line int, m schemas.Message, before, after rules.Report
 		if ch.Action != after.Action {
 			continue
 		}
-		if ch.Count++; len(ch.Examples) < maxExamples {
+		if ch.Count++; len(ch.Examples) < shownExamples {
 			e := sampleExample{Line: line, Before: before.Action, Text: channels.Line(m.Subject + " " + m.Text), Hits: after.Hits}
 			if after.Action == rules.ReportPass {
 				e.Hits = before.Hits
