@@ -62,8 +62,9 @@ type Judge struct {
 	pairBits [1 << (pairHashBits - 5)]uint32
 	// Pairs of syllables that may begin a term by sound: one bit a pair.
 	soundBits [1 << (18 - 6)]uint64
-	// Syllables that begin a term by sound.
-	soundFirst [sylMask + 1]bool
+	// Syllables that begin a term by sound, and the first two letters of such syllables.
+	soundFirst   [sylMask + 1]bool
+	soundLetters [1 << 10]bool
 
 	pairs    table // first two codes → node
 	edges    table // node, code → node
@@ -78,7 +79,8 @@ type Judge struct {
 	soundNodes []int32
 	sounds     []sound
 
-	allow allowed
+	allow  allowed
+	scorer Scorer
 }
 
 type term struct {
@@ -401,12 +403,21 @@ func (c *compiler) sound(id int32, seq []uint16, flags termFlags) {
 		c.sounds = append(c.sounds, sound{id, c.soundNodes[node]})
 		c.soundNodes[node] = int32(len(c.sounds) - 1) //nolint:gosec // bounded by the terms
 		c.soundFirst[way[0]] = true
+		name := c.names[way[0]]
+		for next := byte('a'); next <= 'z'; next++ { // the one letter of 饿 may be followed by any
+			if len(name) == 1 || name[1] == next {
+				c.soundLetters[letters2(uint16(name[0]), uint16(next))] = true
+			}
+		}
 		if flags&flagHomophone != 0 || len(way) > 2 {
 			i := uint32(way[0])<<9 | uint32(way[1])
 			c.soundBits[i>>6] |= 1 << (i & 63)
 		}
 	}
 }
+
+// letters2 is the index of two Latin letters in soundLetters.
+func letters2(a, b uint16) int { return int(a-'a')<<5 | int(b-'a') }
 
 // read are the syllables of a code.
 func (b *base) read(code uint16) []uint16 {
@@ -493,8 +504,13 @@ func (c *compiler) spokenPairs() {
 	}
 }
 
-// Term is the i-th term as its lexicon writes it.
-func (j *Judge) Term(i int32) string { return j.terms[i].text }
+// Term is the i-th term as its lexicon writes it; "" for [NoTerm].
+func (j *Judge) Term(i int32) string {
+	if i == NoTerm {
+		return ""
+	}
+	return j.terms[i].text
+}
 
 // Len is the number of terms in force.
 func (j *Judge) Len() int { return len(j.terms) }

@@ -172,10 +172,41 @@ func TestManyHits(t *testing.T) {
 func TestJudgeAllocatesNothing(t *testing.T) {
 	j := judgeOf(t, testFile(t))
 	room := make([]Hit, 0, 64)
+	sc := new(scratch) // not the pool's, which the race detector empties at random
 	for _, text := range []string{"您的采购订单已审核，预计3个工作日内送达仓库。", "办理个人贷款，月息0.5%，加我薇信abc88990，boCai平台"} {
-		j.Judge(room, text, ClassUnknown)
-		if n := testing.AllocsPerRun(100, func() { j.Judge(room, text, ClassUnknown) }); n >= 1 {
+		j.judge(sc, room, text, ClassUnknown)
+		if n := testing.AllocsPerRun(100, func() { j.judge(sc, room, text, ClassUnknown) }); n >= 1 {
 			t.Errorf("%q: %v allocations", text, n)
+		}
+	}
+}
+
+type suspicion struct{}
+
+func (suspicion) Score(text string) (Rule, float64) {
+	return RuleMarketing, float64(strings.Count(text, "！")) - 1
+}
+
+// TestScorer: a score alone asks for a review where the class lets its rule, and never blocks.
+func TestScorer(t *testing.T) {
+	j := judgeOf(t, testFile(t))
+	j.UseScorer(suspicion{})
+	for _, c := range []struct {
+		text  string
+		class Class
+		want  Action
+	}{
+		{"快来吧！！！", ClassMarketingBlind, ActionReview},
+		{"快来吧！！！", ClassMarketingOptIn, ActionPass},
+		{"已到货！", ClassMarketingBlind, ActionPass},
+		{"博彩！！！", ClassUnknown, ActionBlock},
+	} {
+		a, hits := j.Judge(nil, c.text, c.class)
+		if a != c.want || (len(hits) == 1) != (a > ActionPass) {
+			t.Errorf("%q as %q: %s, want %s; %v", c.text, c.class, a, c.want, hits)
+		}
+		if len(hits) == 1 && a == ActionReview && (hits[0].Term != NoTerm || j.Term(hits[0].Term) != "" || hits[0].RuneEnd != 6) {
+			t.Errorf("%q: %+v", c.text, hits)
 		}
 	}
 }

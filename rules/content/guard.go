@@ -311,18 +311,28 @@ func (v *trial) enter(field, text, seen string, hits []Hit, strict bool) {
 		if action > v.action {
 			v.action, v.rule = action, h.Rule
 		}
+		if len(v.hits) >= maxHits {
+			continue
+		}
 		origin := field
 		if !strict {
 			origin = v.origin(text, h)
 		}
+		written := ""
+		if h.Term != NoTerm { // never the whole message
+			written = masked(text[h.Start:h.End])
+		}
 		v.hits = append(v.hits, schemas.Hit{
 			Rule: h.Rule.String(), Action: action.String(), Field: field,
 			Start: h.RuneStart, End: h.RuneEnd, StartByte: h.Start, EndByte: h.End,
-			Text: masked(text[h.Start:h.End]), Term: v.judge.Term(h.Term), Via: h.Via.String(), Cue: v.cue(cues, h),
+			Text: written, Term: v.judge.Term(h.Term), Via: h.Via.String(), Cue: v.cue(cues, h),
 			Origin: origin, Advice: h.Rule.advise(h.Via),
 		})
 	}
 }
+
+// maxHits is how many hits a verdict names: it is stored with the delivery. The action is that of all.
+const maxHits = 50
 
 // maxCues is how many other terms a hit names.
 const maxCues = 3

@@ -452,6 +452,7 @@ func (j *Judge) one(s string, start, end int, e entry, k int32, hits []raw) []ra
 func (j *Judge) word(s string, i int, prev entry, prevAt int, k int32, hits []raw) ([]raw, int, entry, int, int32) {
 	start, before, beforeAt, first := i, prev, prevAt, k
 	n, end := 0, i
+	var letters [2]uint16
 	for i < len(s) {
 		e, size := j.at(&j.bmp, s, i)
 		if classOf(e) == deleted {
@@ -468,6 +469,9 @@ func (j *Judge) word(s string, i int, prev entry, prevAt int, k int32, hits []ra
 		prev, prevAt = e, i
 		i += size
 		end = i
+		if n < len(letters) {
+			letters[n] = codeOf(e)
+		}
 		n++
 		k++
 	}
@@ -475,7 +479,7 @@ func (j *Judge) word(s string, i int, prev entry, prevAt int, k int32, hits []ra
 		if isIdeograph(before) && j.soundFirst[sylOf(before)] {
 			hits = j.sounding(s, beforeAt, first-1, hits)
 		}
-		if n > 1 {
+		if n > 1 && j.soundLetters[letters2(letters[0], letters[1])] || n == 1 {
 			hits = j.sounding(s, start, first, hits)
 		}
 	}
