@@ -160,7 +160,7 @@ func (c *compiler) add(f *File) {
 	for _, t := range f.terms {
 		i, ok := c.index[t.term]
 		if !ok {
-			i = int32(len(c.list)) //nolint:gosec // bounded in Compile
+			i = int32(len(c.list))
 			c.index[t.term] = i
 			c.list = append(c.list, collected{written: t.written, term: t.term})
 		}
@@ -220,16 +220,16 @@ func pairPrefix(e entry) uint32             { return bits.RotateLeft32(pairSuffi
 func pairHash(prefix, suffix uint32) uint32 { return (prefix ^ suffix) >> (32 - pairHashBits) }
 
 func (c *compiler) term(t *collected) {
-	id := int32(len(c.terms))                                                 //nolint:gosec // bounded in Compile
-	out := term{text: t.written, flags: t.flags, from: int32(len(c.weights))} //nolint:gosec // bounded
+	id := int32(len(c.terms))
+	out := term{text: t.written, flags: t.flags, from: int32(len(c.weights))}
 	for r, p := range t.points {
 		if p != 0 {
-			c.weights = append(c.weights, weight{Rule(r), p}) //nolint:gosec // an index of ruleIDs
+			c.weights = append(c.weights, weight{Rule(r), p})
 			out.peak = max(out.peak, p)
-			out.accuses = out.accuses || p > 0 && Rule(r) != RuleAny //nolint:gosec // an index of ruleIDs
+			out.accuses = out.accuses || p > 0 && Rule(r) != RuleAny
 		}
 	}
-	out.to = int32(len(c.weights)) //nolint:gosec // bounded
+	out.to = int32(len(c.weights))
 	if out.from == out.to {
 		return // switched off
 	}
@@ -258,7 +258,7 @@ func (c *compiler) term(t *collected) {
 func codes(s string) []uint16 {
 	var out []uint16
 	for _, r := range s {
-		out = append(out, uint16(r)) //nolint:gosec // folded: in the BMP
+		out = append(out, uint16(r))
 	}
 	return out
 }
@@ -314,7 +314,7 @@ func (c *compiler) pattern(text string, p pattern) {
 	if i := slices.Index(seq, wild); i > 0 {
 		// The longer part is looked for; the other one when it is there.
 		a, b := seq[:i], seq[i+1:]
-		p.part = int32(len(c.parts)) //nolint:gosec // bounded by the terms
+		p.part = int32(len(c.parts))
 		if p.behind = len(a) > len(b); p.behind {
 			seq = a
 			c.parts = append(c.parts, b)
@@ -323,7 +323,7 @@ func (c *compiler) pattern(text string, p pattern) {
 			c.parts = append(c.parts, a)
 		}
 	}
-	p.n = uint8(len(seq)) //nolint:gosec // at most maxTermRunes times a few parts
+	p.n = uint8(len(seq))
 	if len(seq) == 1 {
 		head, ok := c.singles[seq[0]]
 		if !ok {
@@ -346,7 +346,7 @@ func (c *compiler) pair(a, b uint16) { c.keys = append(c.keys, uint32(a)<<16|uin
 func (c *compiler) step(t *table, key uint64) uint32 {
 	node, ok := t.get(key)
 	if !ok {
-		node = uint32(len(c.nodes)) //nolint:gosec // bounded by the terms
+		node = uint32(len(c.nodes))
 		c.nodes = append(c.nodes, -1)
 		t.put(key, node)
 	}
@@ -363,19 +363,19 @@ func (c *compiler) enter(head int32, p pattern) int32 {
 	}
 	p.next = head
 	c.patterns = append(c.patterns, p)
-	return int32(len(c.patterns) - 1) //nolint:gosec // bounded by the terms
+	return int32(len(c.patterns) - 1)
 }
 
 // sound enters what the term sounds like.
 func (c *compiler) sound(id int32, seq []uint16, flags termFlags) {
-	if len(seq) < 2 {
+	if len(seq) < 2 || !slices.ContainsFunc(seq, func(code uint16) bool { return !isLatinCode(code) }) {
 		return
 	}
 	ways := [][]uint16{nil}
 	for _, code := range seq {
 		readings := c.read(code)
 		if len(readings) == 0 {
-			return // letters and digits do not sound
+			return // a digit
 		}
 		var next [][]uint16
 		for _, w := range ways {
@@ -392,7 +392,7 @@ func (c *compiler) sound(id int32, seq []uint16, flags termFlags) {
 		for i, syl := range way {
 			to, ok := c.soundEdges.get(soundKey(node, syl))
 			if !ok {
-				to = uint32(len(c.soundNodes)) //nolint:gosec // bounded by the terms
+				to = uint32(len(c.soundNodes))
 				c.soundNodes = append(c.soundNodes, -1)
 				c.soundEdges.put(soundKey(node, syl), to)
 			}
@@ -401,9 +401,14 @@ func (c *compiler) sound(id int32, seq []uint16, flags termFlags) {
 			}
 		}
 		c.sounds = append(c.sounds, sound{id, c.soundNodes[node]})
-		c.soundNodes[node] = int32(len(c.sounds) - 1) //nolint:gosec // bounded by the terms
+		c.soundNodes[node] = int32(len(c.sounds) - 1)
 		c.soundFirst[way[0]] = true
-		name := c.names[way[0]]
+		var name string
+		if way[0] >= letterSounds {
+			name = string(rune('a' + way[0] - letterSounds))
+		} else {
+			name = c.names[way[0]]
+		}
 		for next := byte('a'); next <= 'z'; next++ { // the one letter of 饿 may be followed by any
 			if len(name) == 1 || name[1] == next {
 				c.soundLetters[letters2(uint16(name[0]), uint16(next))] = true
@@ -419,8 +424,11 @@ func (c *compiler) sound(id int32, seq []uint16, flags termFlags) {
 // letters2 is the index of two Latin letters in soundLetters.
 func letters2(a, b uint16) int { return int(a-'a')<<5 | int(b-'a') }
 
-// read are the syllables of a code.
+// read are the syllables of a code; a letter sounds like itself.
 func (b *base) read(code uint16) []uint16 {
+	if isLatinCode(code) {
+		return []uint16{letterSounds + code - 'a'}
+	}
 	first := sylOf(b.bmp[code])
 	if first == 0 {
 		return nil

@@ -44,7 +44,7 @@ func (j *Judge) UseScorer(s Scorer) { j.scorer = s }
 // Judge says what a text of a class deserves, and appends to dst the hits of every rule that reached review
 // or block, in the order of the text. It allocates nothing but room in dst.
 func (j *Judge) Judge(dst []Hit, text string, class Class) (Action, []Hit) {
-	sc := pool.Get().(*scratch) //nolint:forcetypeassert // ours
+	sc := pool.Get().(*scratch)
 	defer pool.Put(sc)
 	action, dst := j.judge(sc, dst, text, class)
 	if action == ActionPass && j.scorer != nil && text != "" {
@@ -190,7 +190,7 @@ func (j *Judge) count(sc *scratch, all *[len(ruleIDs)]sums, h *raw, by int32) {
 	i := sc.index[h.term] - 1
 	if i < 0 {
 		sc.tally = append(sc.tally, tally{})
-		i = int32(len(sc.tally) - 1) //nolint:gosec // at most maxRaw
+		i = int32(len(sc.tally) - 1)
 		sc.index[h.term] = i + 1
 	}
 	before := sc.tally[i]

@@ -264,7 +264,7 @@ func (p *parser) term(s string) {
 			flags |= 1 << i
 		}
 	}
-	key := termKey{Rule(p.rule), f[0]} //nolint:gosec // an index of ruleIDs
+	key := termKey{Rule(p.rule), f[0]}
 	if _, ok := specials[f[0]]; !ok {
 		folded, ok := p.folded(f[0], true)
 		if !ok {
@@ -277,7 +277,7 @@ func (p *parser) term(s string) {
 		return
 	}
 	p.at[key] = p.n
-	p.terms = append(p.terms, termLine{key, f[0], int8(points), flags}) //nolint:gosec // -20…20
+	p.terms = append(p.terms, termLine{key, f[0], int8(points), flags})
 }
 
 func (p *parser) word(s string, to *[]string) {

@@ -103,7 +103,7 @@ func newPolicy(c Class) *[ruleCount]policy {
 		line[RuleMarketing] = policy{blindShift, ActionBlock, true}
 	case c != ClassUnknown:
 		for r := range line {
-			if r := Rule(r); r != RuleGambling && r != RuleSensitive { //nolint:gosec // an index of ruleIDs
+			if r := Rule(r); r != RuleGambling && r != RuleSensitive {
 				line[r].shift = transactionalShift
 			}
 		}

@@ -109,7 +109,7 @@ func (j *Judge) skim(s string, i int, prev entry, prevAt int, k int32) (end int,
 			i++
 			continue
 		}
-		e := j.bmp[uint16(w<<12|w>>2&0xFC0|w>>16&0x3F)] //nolint:gosec // the bits of the character
+		e := j.bmp[uint16(w<<12|w>>2&0xFC0|w>>16&0x3F)]
 		if e&(slow|single) != 0 {
 			if classOf(e) < deleted || codeOf(e) == '\\' {
 				break
@@ -326,7 +326,7 @@ func (j *Judge) found(s string, p *pattern, start, end int, k int32, n uint8, st
 	case st.changed:
 		via = max(via, ViaFold)
 	}
-	return enter(hits, raw{int32(start), int32(end), k, p.term, via, st.gaps&(gapOdd|gapClause) != 0}) //nolint:gosec // texts are below 2 GiB
+	return enter(hits, raw{int32(start), int32(end), k, p.term, via, st.gaps&(gapOdd|gapClause) != 0})
 }
 
 func enter(hits []raw, r raw) []raw {
@@ -508,7 +508,7 @@ func (j *Judge) inserted(s string, at int, first entry, from, to int, k int32, h
 	for ok {
 		for p := j.nodes[node]; p >= 0; p = j.patterns[p].next {
 			if q := &j.patterns[p]; q.via == ViaPlain && q.part < 0 && q.flags&flagExact == 0 {
-				hits = enter(hits, raw{int32(at), int32(end), k, q.term, ViaInsert, false}) //nolint:gosec // texts are below 2 GiB
+				hits = enter(hits, raw{int32(at), int32(end), k, q.term, ViaInsert, false})
 			}
 		}
 		if end >= len(s) {
