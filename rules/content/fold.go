@@ -271,6 +271,11 @@ func (b *base) at(bmp *[1 << 16]entry, s string, i int) (e entry, size int) {
 	if c < utf8.RuneSelf {
 		return bmp[c], 1
 	}
+	if c-0xE1 < 0xF0-0xE1 && i+2 < len(s) { // most ideographs
+		if b1, b2 := s[i+1], s[i+2]; (b1^0x80)|(b2^0x80) < 0x40 {
+			return bmp[uint16(c)<<12|uint16(b1&0x3F)<<6|uint16(b2&0x3F)], 3
+		}
+	}
 	r, size := utf8.DecodeRuneInString(s[i:])
 	return b.of(bmp, r, size), size
 }

@@ -232,6 +232,11 @@ func (j *Judge) next(s string, i int) (e entry, start, end int, g gap, ok bool) 
 func (j *Judge) run(s string, i int) int {
 	end := i
 	for n := 0; i < len(s); {
+		if c := s[i]; '0' <= c && c <= '9' {
+			i++
+			end, n = i, 0
+			continue
+		}
 		e, size := j.at(&j.bmp, s, i)
 		if codeOf(e) == '\\' {
 			if _, v := j.backslash(s, i, size); v > 0 {
