@@ -28,9 +28,9 @@ func (a *allowed) build() {
 		w := &a.words[i]
 		key := uint64(w.codes[0])<<16 | uint64(w.codes[1])
 		if head, ok := a.index.get(key); ok {
-			w.next = int32(head) //nolint:gosec // an index of words
+			w.next = int32(head)
 		}
-		a.index.put(key, uint32(i)) //nolint:gosec // an index of words
+		a.index.put(key, uint32(i))
 		a.first[w.codes[0]>>6] |= 1 << (w.codes[0] & 63)
 		a.max = max(a.max, len(w.codes))
 		if !w.sound {
@@ -110,7 +110,7 @@ func (j *Judge) covers(s string, at, start, end int, via Via) bool {
 	if !ok {
 		return false
 	}
-	for w := int32(head); w >= 0; w = a.words[w].next { //nolint:gosec // an index of words
+	for w := int32(head); w >= 0; w = a.words[w].next {
 		word := &a.words[w]
 		if word.sound && via < ViaPinyin {
 			continue

@@ -53,7 +53,7 @@ func cleanText(n int) string {
 			shape = fmt.Sprintf(shape, rnd.IntN(90)+1)
 		}
 		for _, r := range shape {
-			if list := words[byte(r&0x7f)]; r < 0x80 && list != nil { //nolint:gosec // ASCII
+			if list := words[byte(r&0x7f)]; r < 0x80 && list != nil {
 				b.WriteString(list[rnd.IntN(len(list))])
 			} else {
 				b.WriteRune(r)
@@ -181,7 +181,7 @@ func spelled(j *Judge) []string {
 	children := make(map[uint32][]edge)
 	for _, s := range j.edges.slots {
 		if s.key != 0 {
-			children[uint32(s.key>>16)] = append(children[uint32(s.key>>16)], edge{rune(s.key & codeMask), s.value}) //nolint:gosec // two halves
+			children[uint32(s.key>>16)] = append(children[uint32(s.key>>16)], edge{rune(s.key & codeMask), s.value})
 		}
 	}
 	var out []string
@@ -196,7 +196,7 @@ func spelled(j *Judge) []string {
 	}
 	for _, s := range j.pairs.slots {
 		if s.key != 0 {
-			walk(s.value, string(rune(s.key>>16))+string(rune(s.key&codeMask))) //nolint:gosec // two codes
+			walk(s.value, string(rune(s.key>>16))+string(rune(s.key&codeMask)))
 		}
 	}
 	return out

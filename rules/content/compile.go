@@ -63,8 +63,9 @@ type Judge struct {
 	pairBits [1 << (pairHashBits - 5)]uint32
 	// Pairs of syllables that may begin a term by sound: one bit a pair.
 	soundBits [1 << (18 - 6)]uint64
-	// Syllables that begin a term by sound.
-	soundFirst [sylMask + 1]bool
+	// Syllables that begin a term by sound, and the first two letters of such syllables.
+	soundFirst   [sylMask + 1]bool
+	soundLetters [1 << 10]bool
 
 	pairs    table // first two codes → node
 	edges    table // node, code → node
@@ -79,7 +80,8 @@ type Judge struct {
 	soundNodes []int32
 	sounds     []sound
 
-	allow allowed
+	allow  allowed
+	scorer Scorer
 }
 
 type term struct {
@@ -162,7 +164,7 @@ func (c *compiler) add(f *File) {
 	for _, t := range f.terms {
 		i, ok := c.index[t.term]
 		if !ok {
-			i = int32(len(c.list)) //nolint:gosec // bounded in Compile
+			i = int32(len(c.list))
 			c.index[t.term] = i
 			c.list = append(c.list, collected{written: t.written, term: t.term})
 		}
@@ -238,7 +240,7 @@ func (c *compiler) term(t *collected) {
 			}
 		}
 	}
-	out.to = int32(len(c.weights)) //nolint:gosec // bounded
+	out.to = int32(len(c.weights))
 	if out.from == out.to {
 		return // switched off
 	}
@@ -267,7 +269,7 @@ func (c *compiler) term(t *collected) {
 func codes(s string) []uint16 {
 	var out []uint16
 	for _, r := range s {
-		out = append(out, uint16(r)) //nolint:gosec // folded: in the BMP
+		out = append(out, uint16(r))
 	}
 	return out
 }
@@ -330,7 +332,7 @@ func (c *compiler) pattern(text string, p pattern) {
 	if i := slices.Index(seq, wild); i > 0 {
 		// The longer part is looked for; the other one when it is there.
 		a, b := seq[:i], seq[i+1:]
-		p.part = int32(len(c.parts)) //nolint:gosec // bounded by the terms
+		p.part = int32(len(c.parts))
 		if p.behind = len(a) > len(b); p.behind {
 			seq = a
 			c.parts = append(c.parts, b)
@@ -339,7 +341,7 @@ func (c *compiler) pattern(text string, p pattern) {
 			c.parts = append(c.parts, a)
 		}
 	}
-	p.n = uint8(len(seq)) //nolint:gosec // at most maxTermRunes times a few parts
+	p.n = uint8(len(seq))
 	if len(seq) == 1 {
 		head, ok := c.singles[seq[0]]
 		if !ok {
@@ -362,7 +364,7 @@ func (c *compiler) pair(a, b uint16) { c.keys = append(c.keys, uint32(a)<<16|uin
 func (c *compiler) step(t *table, key uint64) uint32 {
 	node, ok := t.get(key)
 	if !ok {
-		node = uint32(len(c.nodes)) //nolint:gosec // bounded by the terms
+		node = uint32(len(c.nodes))
 		c.nodes = append(c.nodes, -1)
 		t.put(key, node)
 	}
@@ -379,19 +381,19 @@ func (c *compiler) enter(head int32, p pattern) int32 {
 	}
 	p.next = head
 	c.patterns = append(c.patterns, p)
-	return int32(len(c.patterns) - 1) //nolint:gosec // bounded by the terms
+	return int32(len(c.patterns) - 1)
 }
 
 // sound enters what the term sounds like.
 func (c *compiler) sound(id int32, seq []uint16, flags termFlags) {
-	if len(seq) < 2 {
+	if len(seq) < 2 || !slices.ContainsFunc(seq, func(code uint16) bool { return !isLatinCode(code) }) {
 		return
 	}
 	ways := [][]uint16{nil}
 	for _, code := range seq {
 		readings := c.read(code)
 		if len(readings) == 0 {
-			return // letters and digits do not sound
+			return // a digit
 		}
 		var next [][]uint16
 		for _, w := range ways {
@@ -408,7 +410,7 @@ func (c *compiler) sound(id int32, seq []uint16, flags termFlags) {
 		for i, syl := range way {
 			to, ok := c.soundEdges.get(soundKey(node, syl))
 			if !ok {
-				to = uint32(len(c.soundNodes)) //nolint:gosec // bounded by the terms
+				to = uint32(len(c.soundNodes))
 				c.soundNodes = append(c.soundNodes, -1)
 				c.soundEdges.put(soundKey(node, syl), to)
 			}
@@ -417,8 +419,19 @@ func (c *compiler) sound(id int32, seq []uint16, flags termFlags) {
 			}
 		}
 		c.sounds = append(c.sounds, sound{id, c.soundNodes[node]})
-		c.soundNodes[node] = int32(len(c.sounds) - 1) //nolint:gosec // bounded by the terms
+		c.soundNodes[node] = int32(len(c.sounds) - 1)
 		c.soundFirst[way[0]] = true
+		var name string
+		if way[0] >= letterSounds {
+			name = string(rune('a' + way[0] - letterSounds))
+		} else {
+			name = c.names[way[0]]
+		}
+		for next := byte('a'); next <= 'z'; next++ { // the one letter of 饿 may be followed by any
+			if len(name) == 1 || name[1] == next {
+				c.soundLetters[letters2(uint16(name[0]), uint16(next))] = true
+			}
+		}
 		if flags&flagHomophone != 0 || len(way) > 2 {
 			i := uint32(way[0])<<9 | uint32(way[1])
 			c.soundBits[i>>6] |= 1 << (i & 63)
@@ -426,8 +439,14 @@ func (c *compiler) sound(id int32, seq []uint16, flags termFlags) {
 	}
 }
 
-// read are the syllables of a code.
+// letters2 is the index of two Latin letters in soundLetters.
+func letters2(a, b uint16) int { return int(a-'a')<<5 | int(b-'a') }
+
+// read are the syllables of a code; a letter sounds like itself.
 func (b *base) read(code uint16) []uint16 {
+	if isLatinCode(code) {
+		return []uint16{letterSounds + code - 'a'}
+	}
 	first := sylOf(b.bmp[code])
 	if first == 0 {
 		return nil
@@ -511,8 +530,13 @@ func (c *compiler) spokenPairs() {
 	}
 }
 
-// Term is the i-th term as its lexicon writes it.
-func (j *Judge) Term(i int32) string { return j.terms[i].text }
+// Term is the i-th term as its lexicon writes it; "" for [NoTerm].
+func (j *Judge) Term(i int32) string {
+	if i == NoTerm {
+		return ""
+	}
+	return j.terms[i].text
+}
 
 // Len is the number of terms in force.
 func (j *Judge) Len() int { return len(j.terms) }

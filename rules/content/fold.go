@@ -57,8 +57,8 @@ const (
 	entryOther   = plain | other
 )
 
-func codeOf(e entry) uint16     { return uint16(e & codeMask) }            //nolint:gosec // masked
-func sylOf(e entry) uint16      { return uint16(e >> sylShift & sylMask) } //nolint:gosec // masked
+func codeOf(e entry) uint16     { return uint16(e & codeMask) }
+func sylOf(e entry) uint16      { return uint16(e >> sylShift & sylMask) }
 func classOf(e entry) uint32    { return e & classMask }
 func isKept(e entry) bool       { return classOf(e) < deleted }
 func isIdeograph(e entry) bool  { return e&slow == 0 && e != 0 }
@@ -113,22 +113,22 @@ func newBase() *base {
 	for _, r := range keptRanges {
 		for c := r[0]; c <= r[1] && c < 0x20000; c++ {
 			if c <= 0xFFFF {
-				b.set(c, entry(c)) //nolint:gosec // in the BMP
+				b.set(c, entry(c))
 			} else {
 				b.set(c, entryOther)
 			}
 		}
 	}
-	pairs(foldedOthers, func(from, to rune) { b.set(from, entry(to)|changed) }) //nolint:gosec // in the BMP
+	pairs(foldedOthers, func(from, to rune) { b.set(from, entry(to)|changed) })
 	pairs(foldedLetters, func(from, to rune) {
-		e := entry(to) | latin | slow //nolint:gosec // a-z
+		e := entry(to) | latin | slow
 		if to != fullWidth(from)|0x20 {
 			e |= changed
 		}
 		b.set(from, e)
 	})
 	pairs(foldedDigits, func(from, to rune) {
-		b.values[from] = byte(to - '0') //nolint:gosec // up to 20
+		b.values[from] = byte(to - '0')
 		e := entry(digit | figure | slow)
 		if fullWidth(from) != to {
 			e |= changed
@@ -136,7 +136,7 @@ func newBase() *base {
 		b.set(from, e)
 	})
 	for c := rune('a'); c <= 'z'; c++ {
-		b.set(c, entry(c)|latin|slow) //nolint:gosec // a-z
+		b.set(c, entry(c)|latin|slow)
 	}
 	for c := rune('0'); c <= '9'; c++ {
 		b.set(c, digit|figure|slow)
@@ -161,7 +161,7 @@ func newBase() *base {
 	}
 	b.sounds()
 	pairs(spokenDigits, func(from, to rune) {
-		b.values[from] = byte(to - '0') //nolint:gosec // one digit
+		b.values[from] = byte(to - '0')
 		b.bmp[from] |= spoken
 	})
 	// A traditional or compatible form sounds and counts as what it folds to.
@@ -186,14 +186,14 @@ func (b *base) sounds() {
 	b.letters = newTable(512)
 	for line := range strings.Lines(syllables) {
 		name, chars, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-		n := uint16(len(b.names)) //nolint:gosec // some 420
+		n := uint16(len(b.names))
 		b.names = append(b.names, name)
 		b.letters.put(pack(name), uint32(n))
 		for _, c := range chars {
 			b.bmp[c] |= entry(n) << sylShift
 		}
 	}
-	if len(b.names) > sylMask {
+	if len(b.names) > letterSounds {
 		panic("content: more syllables than an entry has bits for")
 	}
 	for line := range strings.Lines(otherReadings) {
@@ -203,7 +203,7 @@ func (b *base) sounds() {
 			continue // no character is read so first: as good as never
 		}
 		for _, c := range chars {
-			b.readings[b.code(c)] = append(b.readings[b.code(c)], uint16(n)) //nolint:gosec // some 420
+			b.readings[b.code(c)] = append(b.readings[b.code(c)], uint16(n))
 		}
 	}
 }
@@ -219,6 +219,10 @@ func pack(letters string) uint64 {
 	}
 	return n
 }
+
+// letterSounds is the number of the letter a as a sound of its own: letters of a term such as 加VX are walked
+// like syllables.
+const letterSounds = sylMask - 26
 
 // maxSyllable is the length of the longest syllable: zhuang.
 const maxSyllable = 6
@@ -266,6 +270,11 @@ func (b *base) at(bmp *[1 << 16]entry, s string, i int) (e entry, size int) {
 	c := s[i]
 	if c < utf8.RuneSelf {
 		return bmp[c], 1
+	}
+	if c-0xE1 < 0xF0-0xE1 && i+2 < len(s) { // most ideographs
+		if b1, b2 := s[i+1], s[i+2]; (b1^0x80)|(b2^0x80) < 0x40 {
+			return bmp[uint16(c)<<12|uint16(b1&0x3F)<<6|uint16(b2&0x3F)], 3
+		}
 	}
 	r, size := utf8.DecodeRuneInString(s[i:])
 	return b.of(bmp, r, size), size

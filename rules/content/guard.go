@@ -301,9 +301,10 @@ func (v *trial) html(source string) {
 
 // enter takes over the hits of one field.
 func (v *trial) enter(field, text string, hits []Hit, strict bool) {
+	named := hits[:min(len(hits), maxNamed)]
 	for i := range hits {
 		h := &hits[i]
-		if h.Cue || inside(hits, i) {
+		if h.Cue {
 			continue
 		}
 		action := v.allowed(h.Rule, h.Action, strict)
@@ -313,14 +314,21 @@ func (v *trial) enter(field, text string, hits []Hit, strict bool) {
 		if action > v.action {
 			v.action, v.rule = action, h.Rule
 		}
+		if i >= len(named) || len(v.hits) >= maxHits || inside(named, i) {
+			continue
+		}
 		origin := field
 		if !strict {
 			origin = v.origin(text, h)
 		}
+		written := ""
+		if h.Term != NoTerm { // never the whole message
+			written = masked(text[h.Start:h.End])
+		}
 		v.hits = append(v.hits, schemas.Hit{
 			Rule: h.Rule.String(), Action: action.String(), Field: field,
 			Start: h.RuneStart, End: h.RuneEnd, StartByte: h.Start, EndByte: h.End,
-			Text: masked(text[h.Start:h.End]), Term: v.judge.Term(h.Term), Via: h.Via.String(), Cue: v.cue(hits, h),
+			Text: written, Term: v.judge.Term(h.Term), Via: h.Via.String(), Cue: v.cue(named, h),
 			Origin: origin, Advice: h.Rule.advise(h.Via),
 		})
 	}
@@ -336,6 +344,12 @@ func inside(hits []Hit, i int) bool {
 		return o.Rule == h.Rule && !o.Cue && o.Start == h.Start && o.End == h.End
 	})
 }
+
+// maxHits is how many hits a verdict names: it is stored with the delivery. The action is that of all.
+const maxHits = 50
+
+// maxNamed is how many hits of a text are looked through for those to name.
+const maxNamed = 1024
 
 // maxCues is how many other terms a hit names.
 const maxCues = 3

@@ -103,6 +103,16 @@ func TestGuard(t *testing.T) {
 	}
 }
 
+// TestHitsAreBounded: a long text full of terms makes a verdict that can still be stored.
+func TestHitsAreBounded(t *testing.T) {
+	in := sms("", nil)
+	in.Kind = "email"
+	in.Delivery.Message.HTML = strings.Repeat("<p>贷款 博彩</p>", 20_000)
+	if v := open(t, Config{Gambling: "review", Finance: "pass"}).Judge(in); len(v.Hits) != maxHits || v.Action != rules.Pass || v.Rule != "4" {
+		t.Errorf("%d hits, action %d of rule %s", len(v.Hits), v.Action, v.Rule)
+	}
+}
+
 // TestHits shows all that a hit tells, for each rule.
 func TestHits(t *testing.T) {
 	var b strings.Builder

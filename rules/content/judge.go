@@ -36,11 +36,29 @@ type tally struct{ trusted, doubtful, disguised int32 }
 
 var pool = sync.Pool{New: func() any { return new(scratch) }}
 
+// NoTerm is the term of a hit that a [Scorer] made: its span is the whole text.
+const NoTerm = -1
+
+// UseScorer lets a scorer ask for reviews. Call it before the judge is used.
+func (j *Judge) UseScorer(s Scorer) { j.scorer = s }
+
 // Judge says what a text of a class deserves, and appends to dst the hits of every rule that reached review
 // or block, in the order of the text. It allocates nothing but room in dst.
 func (j *Judge) Judge(dst []Hit, text string, class Class) (Action, []Hit) {
-	sc := pool.Get().(*scratch) //nolint:forcetypeassert // ours
+	sc := pool.Get().(*scratch)
 	defer pool.Put(sc)
+	action, dst := j.judge(sc, dst, text, class)
+	if action == ActionPass && j.scorer != nil && text != "" {
+		rule, margin := j.scorer.Score(text)
+		if action = min(ActionReview, policyOf(class)[rule].strongest); margin > 0 && action > ActionPass {
+			return action, append(dst, Hit{Term: NoTerm, Rule: rule, End: len(text), RuneEnd: leads(text), Action: action})
+		}
+		action = ActionPass
+	}
+	return action, dst
+}
+
+func (j *Judge) judge(sc *scratch, dst []Hit, text string, class Class) (Action, []Hit) {
 	sc.hits = j.scan(text, sc.hits[:0])
 	if !j.accuses(sc.hits) {
 		return ActionPass, dst
@@ -191,7 +209,7 @@ func (j *Judge) count(sc *scratch, all *[len(ruleIDs)]sums, h *raw, by int32) {
 	i := sc.index[h.term] - 1
 	if i < 0 {
 		sc.tally = append(sc.tally, tally{})
-		i = int32(len(sc.tally) - 1) //nolint:gosec // at most maxRaw
+		i = int32(len(sc.tally) - 1)
 		sc.index[h.term] = i + 1
 	}
 	before := sc.tally[i]

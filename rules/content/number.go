@@ -24,7 +24,7 @@ func (d *digits) add(value int, group *int) {
 		value %= 10
 	}
 	if d.n < maxDigits {
-		d.value[d.n] = byte('0' + value) //nolint:gosec // one digit
+		d.value[d.n] = byte('0' + value)
 	}
 	d.n++
 	*group++
@@ -154,7 +154,7 @@ func (j *Judge) special(kind special, start, end int, k int32, hits []raw) []raw
 	if kind == specialDisguised {
 		via = ViaFold
 	}
-	return enter(hits, raw{int32(start), int32(end), k, id, via, kind == specialDisguised}) //nolint:gosec // texts are below 2 GiB
+	return enter(hits, raw{int32(start), int32(end), k, id, via, kind == specialDisguised})
 }
 
 // minSpelt is how many spelt digits in a row are a number to call; fewer are years, dates, lists.

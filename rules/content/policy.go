@@ -116,7 +116,7 @@ func newPolicy(c Class) *[ruleCount]policy {
 		line[RuleMarketing].strongest = ActionBlock
 	case c != ClassUnknown:
 		for r := range line {
-			if r := Rule(r); r != RuleGambling && r != RuleSensitive { //nolint:gosec // an index of ruleIDs
+			if r := Rule(r); r != RuleGambling && r != RuleSensitive {
 				line[r].shift = transactionalShift
 			}
 		}

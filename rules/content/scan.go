@@ -109,7 +109,7 @@ func (j *Judge) skim(s string, i int, prev entry, prevAt int, k int32) (end int,
 			i++
 			continue
 		}
-		e := j.bmp[uint16(w<<12|w>>2&0xFC0|w>>16&0x3F)] //nolint:gosec // the bits of the character
+		e := j.bmp[uint16(w<<12|w>>2&0xFC0|w>>16&0x3F)]
 		if e&(slow|single) != 0 {
 			if classOf(e) < deleted || codeOf(e) == '\\' {
 				break
@@ -232,6 +232,11 @@ func (j *Judge) next(s string, i int) (e entry, start, end int, g gap, ok bool) 
 func (j *Judge) run(s string, i int) int {
 	end := i
 	for n := 0; i < len(s); {
+		if c := s[i]; '0' <= c && c <= '9' {
+			i++
+			end, n = i, 0
+			continue
+		}
 		e, size := j.at(&j.bmp, s, i)
 		if codeOf(e) == '\\' {
 			if _, v := j.backslash(s, i, size); v > 0 {
@@ -331,7 +336,7 @@ func (j *Judge) found(s string, p *pattern, start, end int, k int32, n uint8, st
 	case st.changed:
 		via = max(via, ViaFold)
 	}
-	return enter(hits, raw{int32(start), int32(end), k, p.term, via, st.gaps&(gapOdd|gapClause) != 0}) //nolint:gosec // texts are below 2 GiB
+	return enter(hits, raw{int32(start), int32(end), k, p.term, via, st.gaps&(gapOdd|gapClause) != 0})
 }
 
 func enter(hits []raw, r raw) []raw {
@@ -510,6 +515,7 @@ func (j *Judge) one(s string, start, end int, e entry, k int32, hits []raw) []ra
 func (j *Judge) word(s string, i int, prev entry, prevAt int, k int32, hits []raw) ([]raw, int, entry, int, int32) {
 	start, before, beforeAt, first := i, prev, prevAt, k
 	n, end := 0, i
+	var letters [2]uint16
 	for i < len(s) {
 		e, size := j.at(&j.bmp, s, i)
 		if classOf(e) == deleted {
@@ -526,6 +532,9 @@ func (j *Judge) word(s string, i int, prev entry, prevAt int, k int32, hits []ra
 		prev, prevAt = e, i
 		i += size
 		end = i
+		if n < len(letters) {
+			letters[n] = codeOf(e)
+		}
 		n++
 		k++
 	}
@@ -533,7 +542,7 @@ func (j *Judge) word(s string, i int, prev entry, prevAt int, k int32, hits []ra
 		if isIdeograph(before) && j.soundFirst[sylOf(before)] {
 			hits = j.sounding(s, beforeAt, first-1, hits)
 		}
-		if n > 1 {
+		if n > 1 && j.soundLetters[letters2(letters[0], letters[1])] || n == 1 {
 			hits = j.sounding(s, start, first, hits)
 		}
 	}
@@ -562,7 +571,7 @@ func (j *Judge) inserted(s string, at int, first entry, from, to int, k int32, h
 	for ok {
 		for p := j.nodes[node]; p >= 0; p = j.patterns[p].next {
 			if q := &j.patterns[p]; q.via == ViaPlain && q.part < 0 && q.flags&flagExact == 0 {
-				hits = enter(hits, raw{int32(at), int32(end), k, q.term, ViaInsert, false}) //nolint:gosec // texts are below 2 GiB
+				hits = enter(hits, raw{int32(at), int32(end), k, q.term, ViaInsert, false})
 			}
 		}
 		if end >= len(s) {

@@ -5,13 +5,12 @@ const maxSound = maxTermRunes
 
 // walk is the way through a text by sound.
 type walk struct {
-	s       string
-	start   int
-	k       int32
-	chars   [maxSound]uint16 // the characters taken; 0 for a syllable in letters
-	gaps    gap
-	changed bool
-	steps   int
+	s     string
+	start int
+	k     int32
+	chars [maxSound]uint16 // the characters taken; 0 for a syllable in letters
+	gaps  gap
+	steps int
 }
 
 // soundKey is the key in soundEdges of the way from node by a syllable.
@@ -62,11 +61,11 @@ func (j *Judge) hear(w *walk, node uint32, i, depth int, before uint32, hits []r
 		if syl == 0 || !ok || before == plain && g&gapJoin != 0 {
 			return hits
 		}
-		gaps, wasChanged := w.gaps, w.changed
-		w.take(depth, codeOf(e), e, g)
+		gaps := w.gaps
+		w.take(depth, codeOf(e), g)
 		hits = j.heard(w, to, end, depth+1, hits)
 		hits = j.hear(w, to, end, depth+1, plain, hits)
-		w.gaps, w.changed = gaps, wasChanged
+		w.gaps = gaps
 		return hits
 	}
 	if class != latin {
@@ -74,6 +73,14 @@ func (j *Judge) hear(w *walk, node uint32, i, depth int, before uint32, hits []r
 	}
 	if depth == 0 && !j.opens(w.s, &pattern{first: 'a'}, start) || before == latin && g&gapHidden != 0 {
 		return hits
+	}
+	// The letter itself, which belongs to a term such as 加VX.
+	if to, ok := j.soundEdges.get(soundKey(node, letterSounds+codeOf(e)-'a')); ok {
+		gaps := w.gaps
+		w.take(depth, codeOf(e), g)
+		hits = j.heard(w, to, end, depth+1, hits)
+		hits = j.hear(w, to, end, depth+1, plain, hits)
+		w.gaps = gaps
 	}
 	// Letters: every prefix that is a syllable on a way to a term.
 	var packed uint64
@@ -89,23 +96,22 @@ func (j *Judge) hear(w *walk, node uint32, i, depth int, before uint32, hits []r
 		if !ok {
 			continue
 		}
-		to, ok := j.soundEdges.get(soundKey(node, uint16(syl))) //nolint:gosec // some 420
+		to, ok := j.soundEdges.get(soundKey(node, uint16(syl)))
 		if !ok {
 			continue
 		}
-		gaps, wasChanged := w.gaps, w.changed
-		w.take(depth, 0, e, g)
+		gaps := w.gaps
+		w.take(depth, 0, g)
 		hits = j.heard(w, to, at, depth+1, hits)
 		hits = j.hear(w, to, at, depth+1, latin, hits)
-		w.gaps, w.changed = gaps, wasChanged
+		w.gaps = gaps
 	}
 	return hits
 }
 
-func (w *walk) take(depth int, code uint16, e entry, g gap) {
+func (w *walk) take(depth int, code uint16, g gap) {
 	w.chars[depth] = code
 	w.gaps |= g
-	w.changed = w.changed || e&changed != 0
 }
 
 // heard enters the terms that end at s[:end].
@@ -135,13 +141,13 @@ func (j *Judge) heard(w *walk, node uint32, end, depth int, hits []raw) []raw {
 			via = ViaHomophone
 		}
 		// Letters that stop in the middle of a word are another word.
-		if w.chars[depth-1] == 0 && !j.closes(w.s, 'a', end) {
+		if last := w.chars[depth-1]; (last == 0 || isLatinCode(last)) && !j.closes(w.s, 'a', end) {
 			continue
 		}
 		if letters == 0 && w.gaps&gapJoin != 0 {
 			continue
 		}
-		hits = enter(hits, raw{int32(w.start), int32(end), w.k, j.sounds[l].term, via, true}) //nolint:gosec // texts are below 2 GiB
+		hits = enter(hits, raw{int32(w.start), int32(end), w.k, j.sounds[l].term, via, true})
 	}
 	return hits
 }

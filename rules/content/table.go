@@ -16,8 +16,8 @@ type slot struct {
 
 // newTable makes room for n keys; it grows when there are more.
 func newTable(n int) table {
-	size := max(4, bits.Len(uint(n+n/2)))                              //nolint:gosec // not negative
-	return table{slots: make([]slot, 1<<size), shift: uint(64 - size)} //nolint:gosec // below 64
+	size := max(4, bits.Len(uint(n+n/2)))
+	return table{slots: make([]slot, 1<<size), shift: uint(64 - size)}
 }
 
 func (t *table) home(key uint64) uint64 { return key * 0x9E3779B97F4A7C15 >> t.shift }
