@@ -8,11 +8,15 @@ import (
 
 // The words by which a person tells that brackets hold no company's name.
 var (
-	// requests are what a sentence or a heading says: 【回复TD退订】, 【重要提醒】, 【请勿告诉他人】.
+	// requests ask the reader for something: 【回复TD退订】, 【请勿告诉他人】.
 	requests = []string{
 		"回复", "退订", "拒收", "屏蔽", "取消订阅", "请", "勿", "您", "转发", "无效", "有效", "点击", "点此", "登录", "登陆", "下载", "查询", "查看", "详询", "咨询", "详见",
+		"本短信",
+	}
+	// headings name what the message is about: 【重要提醒】, 【订单】.
+	headings = []string{
 		"通知", "提醒", "提示", "公告", "警告", "预警", "告警", "警示", "重要", "紧急", "温馨", "须知", "声明", "说明", "备注", "注意",
-		"验证码", "校验码", "动态码", "动态密码", "取件码", "订单", "账单", "单号", "编号", "编码", "尾号", "本短信", "短信", "活动", "优惠", "限时", "免费", "报名", "预约",
+		"验证码", "校验码", "动态码", "动态密码", "取件码", "订单", "账单", "单号", "编号", "编码", "尾号", "短信", "活动", "优惠", "限时", "免费", "报名", "预约",
 		"喜讯", "快讯", "资讯", "特惠", "促销", "好礼", "福利", "沙龙", "讲座", "秘书",
 	}
 	// pictures are what phones write in brackets for what a text cannot show: [图片], and the small faces of chats.
@@ -41,6 +45,11 @@ func contains(list []string, s string) bool {
 
 // sentence says that brackets hold words to the reader, not a name.
 func sentence(name []rune) bool {
+	return contains(headings, string(name)) || request(name)
+}
+
+// request says that brackets hold more than a heading.
+func request(name []rune) bool {
 	return contains(requests, string(name)) || slices.ContainsFunc(name, func(r rune) bool {
 		return strings.ContainsRune("，。！？；：、,!?;:~～…“”\"'＝=￥¥%％@#＃", r)
 	})

@@ -203,13 +203,13 @@ func (j *judgement) judgeOwn(s group) {
 		j.hit(hidden, start, end)
 	}
 	n, bad := len(name), badCharacter(name)
-	words := sentence(name)
+	words := sentence(name) // 【开票通知】 alone may be a registered signature; beside another it is a heading
 	switch {
 	case strings.TrimSpace(string(name)) == "":
 		j.hit(empty, s.start, s.end)
 	case n > j.SignatureMax && s.lenticular && !words && !reference(name):
 		j.hit(badLength(n, j.SignatureMin, j.SignatureMax), start, end)
-	case words || bad >= 0 || n < j.SignatureMin || n > j.SignatureMax: // 【急】, [SO-2026-000018]
+	case request(name) || bad >= 0 || words && !s.lenticular || n < j.SignatureMin || n > j.SignatureMax: // 【急】, [SO-2026-000018]
 		j.hit(notAName, start, end)
 	default:
 		rest := slices.Concat(j.text[:s.start], j.text[s.end:])
