@@ -13,6 +13,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/yizhan-dev/yizhan/rules"
+	"github.com/yizhan-dev/yizhan/rules/content"
 	"github.com/yizhan-dev/yizhan/rules/dailycap"
 	"github.com/yizhan-dev/yizhan/rules/expiry"
 	"github.com/yizhan-dev/yizhan/rules/quiet"
@@ -20,7 +21,7 @@ import (
 	"github.com/yizhan-dev/yizhan/schemas"
 )
 
-// word blocks messages that hold a word: a stand-in for a guard that does not exist yet.
+// word blocks messages that hold a word and nothing else, whatever the lexicons of the real guard hold.
 type word string
 
 func newWord(decode func(into any) error, _ rules.Env) (rules.Guard, error) {
@@ -48,8 +49,8 @@ func load(t testing.TB, source string) Rules {
 	t.Helper()
 	s := NewStore()
 	book, err := rules.Load([]byte(source),
-		map[string]rules.GuardFactory{"expiry": expiry.New, "quiet_hours": quiet.New, "signature": signature.New, "word": newWord},
-		map[string]rules.ReserverFactory{"daily_cap": dailycap.New}, rules.Env{Caps: s})
+		map[string]rules.GuardFactory{"expiry": expiry.New, "quiet_hours": quiet.New, "signature": signature.New, "word": newWord, "content": content.New},
+		map[string]rules.ReserverFactory{"daily_cap": dailycap.New}, rules.Env{Caps: s, Read: func(name string) ([]byte, error) { return os.ReadFile("../../docs/examples/backtest/" + name) }})
 	if err == nil {
 		err = book.Check(map[string]string{"sms": "sms", "mail": "email", "ops": "webhook"})
 	}

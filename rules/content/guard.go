@@ -222,7 +222,7 @@ func (g *guard) class(in rules.Input) Class {
 	case schemas.Alert:
 		return ClassITAlert
 	case schemas.Marketing:
-		return ClassMarketingBlind
+		return ClassMarketingOptIn // whoever has not agreed is stopped by the rule consent, right before the call
 	default:
 		return ClassUnknown
 	}

@@ -67,9 +67,10 @@ func TestGuard(t *testing.T) {
 		}, rules.Pass, "", 0},
 		"class by category": {Config{}, func() rules.Input {
 			in := sms("买一送一", nil)
-			in.Delivery.Category = schemas.Marketing
+			in.Delivery.Category = schemas.Marketing // whether the person agreed is the rule consent's
 			return in
-		}, rules.Suppress, "1", 1},
+		}, rules.Pass, "", 0},
+		"nobody asked for it": {Config{Classes: []ClassRule{{Type: "*", Class: ClassMarketingBlind}}}, func() rules.Input { return sms("买一送一", nil) }, rules.Suppress, "1", 1},
 		"a variable strictly": {Config{}, func() rules.Input {
 			return sms("客户已收货", map[string]string{"customer": "加微信"})
 		}, rules.Suppress, "2", 1},
