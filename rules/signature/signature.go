@@ -207,7 +207,7 @@ func (j *judgement) judgeOwn(s group) {
 	switch {
 	case strings.TrimSpace(string(name)) == "":
 		j.hit(empty, s.start, s.end)
-	case n > j.SignatureMax && s.lenticular && !words && !reference(name):
+	case n > j.SignatureMax && s.lenticular && !request(name) && !reference(name):
 		j.hit(badLength(n, j.SignatureMin, j.SignatureMax), start, end)
 	case request(name) || bad >= 0 || words && !s.lenticular || n < j.SignatureMin || n > j.SignatureMax: // 【急】, [SO-2026-000018]
 		j.hit(notAName, start, end)
