@@ -51,6 +51,11 @@ func yizhanFrom(t testing.TB, in io.Reader, args ...string) result {
 // golden compares a run with testdata/cli/<name>.txt, where a person can read it.
 func golden(t *testing.T, name string, r result, args []string, hide ...string) {
 	t.Helper()
+	goldenText(t, name, strings.NewReplacer(hide...).Replace(transcript(r, args)))
+}
+
+// transcript is a run as a terminal shows it.
+func transcript(r result, args []string) string {
 	quoted := make([]string, len(args))
 	for i, a := range args {
 		quoted[i] = quoteArg(a)
@@ -59,8 +64,12 @@ func golden(t *testing.T, name string, r result, args []string, hide ...string) 
 	if r.err != "" {
 		got += "--- stderr\n" + r.err
 	}
-	got += fmt.Sprintf("--- exit %d\n", r.code)
-	got = strings.NewReplacer(hide...).Replace(got)
+	return got + fmt.Sprintf("--- exit %d\n", r.code)
+}
+
+// goldenText compares a text with testdata/cli/<name>.txt.
+func goldenText(t *testing.T, name, got string) {
+	t.Helper()
 	file := filepath.Join("testdata", "cli", name+".txt")
 	if *update {
 		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {

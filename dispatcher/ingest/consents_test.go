@@ -59,8 +59,10 @@ func TestOneBadConsentStoresNone(t *testing.T) {
 		want        string // pointers and keywords
 		zh          string // in a text
 	}{
-		{mediaJSON, "[" + agreed + `,{"tenant":"acme","phone":"12","state":"maybe","how":"talk"},{"tenant":"acme","state":"in"}]`, 422,
-			"/1/phone phone\n/1/how enum\n/1/state enum\n/2/phone required\n/2/time required\n/2/text required\n", "同意须写明时间"},
+		{
+			mediaJSON, "[" + agreed + `,{"tenant":"acme","phone":"12","state":"maybe","how":"talk"},{"tenant":"acme","state":"in"}]`, 422,
+			"/1/phone phone\n/1/how enum\n/1/state enum\n/2/phone required\n/2/time required\n/2/text required\n", "同意须写明时间",
+		},
 		{mediaJSON, strings.Replace(agreed, `"how"`, `"hwo"`, 1), 422, "/hwo unknown\n", "没有名为“hwo”的字段"},
 		{mediaJSON, strings.Replace(agreed, "acme", "beta", 1), 422, "/tenant tenant\n", "没有这个租户"},
 		{mediaJSON, strings.Replace(agreed, "2026-03-01T09:30:00+08:00", "3 月 1 日", 1), 422, "/time format\n", ""},

@@ -40,7 +40,9 @@ func TestNotes(t *testing.T) {
 		{State: schemas.Accepted, Attempt: 1, Took: 8, Again: true},
 		{State: schemas.Accepted, Attempt: 1, Took: 8, Review: []schemas.Hit{
 			{Rule: "5", Action: "review", Field: "text", Start: 3, End: 7, Text: "贷 款", Term: "贷款", Via: "gap", Cue: "无抵押", Origin: "params/remark"},
-			{Rule: "2", Action: "review", Field: "text", Start: 9, End: 20, Text: "13800138000"}, {Rule: "unsubscribe"}, {Rule: "1"},
+			{Rule: "2", Action: "review", Field: "text", Start: 9, End: 20, Text: "13800138000"},
+			{Rule: "unsubscribe"},
+			{Rule: "1"},
 		}},
 		{State: schemas.Uncertain, Attempt: 1, Due: at.Add(30 * time.Second), Review: []schemas.Hit{{Rule: "5", Text: "贷款"}}},
 		{State: schemas.Accepted, Step: StepReceipt, Receipt: "900619^0"},

@@ -2,6 +2,7 @@ package link
 
 import (
 	"bytes"
+	"errors"
 	stdhtml "html"
 	"io"
 	"maps"
@@ -141,7 +142,7 @@ func inPayload(payload []byte) []part {
 	for {
 		token, err := dec.ReadToken()
 		if err != nil {
-			if err != io.EOF { // not JSON: still a text
+			if !errors.Is(err, io.EOF) { // not JSON: still a text
 				if p := plainPart("payload", "payload", string(payload)); len(p.links) > 0 {
 					return []part{p}
 				}
