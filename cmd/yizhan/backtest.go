@@ -47,7 +47,7 @@ func backtestCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   tr("backtest --rules 新规则 [选项]", "backtest --rules NEW [flags]"),
 		Short: tr("用已发生的事件回测改动后的规则：新拦截了什么、新放行了什么、超限、改道、费用", "What a changed rules file would have done to recorded events: blocked, allowed, over the cap, rerouted, cost"),
-		Long: tr("把记录的事件按到达顺序分别交给两份规则，使用虚拟时钟：安静时段、not_before 和每日上限都如实计算。\n"+
+		Long: tr("把记录的事件按到达顺序分别交给两份规则，使用虚拟时钟：发送时段、not_before 和每日上限都如实计算。\n"+
 			"不发送任何消息，也不改动任何状态。事件来自文件（NDJSON，每行一个 CloudEvents 事件）或服务器保存的事件（--from-stream）。\n"+
 			"若新拦截与新超限之和大于 --allow-change，退出码为 1。",
 			"Recorded events go through both rules in the order in which they arrived, on a virtual clock: quiet hours, not_before and\n"+
@@ -70,7 +70,7 @@ func backtestCmd() *cobra.Command {
 	fs.StringVar(&f.until, "until", "", tr("只看此时（`TIME`）之前的事件", "only events before this `TIME`"))
 	fs.StringVar(&f.tenant, "tenant", "", tr("只看一个租户（`TENANT`），用于 --from-stream", "only events of this `TENANT`, with --from-stream"))
 	fs.Float64Var(&f.price, "price", defaultPrice, tr("每条计费短信的价格（元）", "price of one billed SMS part, in CNY"))
-	fs.IntVar(&f.examples, "examples", defaultExamples, tr("每类变化列出几个例子（号码已遮盖）", "examples of each kind of change, numbers masked"))
+	fs.IntVar(&f.examples, "examples", defaultExamples, tr("每类变化列出几个例子（号码已打码）", "examples of each kind of change, numbers masked"))
 	fs.StringVar(&f.allow, "allow-change", "0", tr("允许多少条消息被新拦截或新超限：`N` 或占原投递数的百分比，如 0.1%", "how many deliveries may be newly blocked or over the cap: `N`, or a share of the old deliveries such as 0.1%"))
 	fs.BoolVar(&f.markdown, "markdown", false, tr("输出 Markdown 报告", "write the report as Markdown"))
 	fs.IntVar(&f.workers, "workers", 0, tr("并行数，默认为处理器数", "how many work at once; default one for each processor"))
