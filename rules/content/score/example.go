@@ -49,7 +49,7 @@ func Parse(b []byte) (e Example, unknown []string, ok bool, err error) {
 	switch {
 	case ids == nil && category == "":
 		return e, nil, false, wrong("缺少 rules（规则编号的数组，合规消息写 []）", "rules (an array of rule ids, [] for a clean message) is missing")
-	case ids == nil, len(*ids) == 0 && l.Label != nil: // labelled as bad, and under no rule: not clean
+	case ids == nil, len(*ids) == 0 && l.Rules == nil && l.Label != nil: // labelled as bad, and under no rule: not clean
 		ids = &[]string{category}
 	}
 	for _, id := range *ids {
