@@ -16,10 +16,10 @@ const maxURL = 32 << 10
 
 // find returns the URLs of a text, in order and without overlaps: those with a scheme, and names of hosts
 // that a phone or mail program makes clickable (t.cn/AbC, www.example.com). One within the query of another is a
-// part of it.
-func find(s string) []span {
+// part of it. It stops after so many.
+func find(s string, most int) []span {
 	var out []span
-	for i := 0; i < len(s); {
+	for i := 0; i < len(s) && len(out) < most; {
 		k := strings.IndexAny(s[i:], ":.")
 		if k < 0 {
 			break

@@ -46,7 +46,7 @@ func TestFind(t *testing.T) {
 		"a..com/b":                                        nil,
 	} {
 		var got []string
-		for _, s := range find(text) {
+		for _, s := range find(text, maxLinks) {
 			got = append(got, text[s.start:s.end])
 		}
 		if !slices.Equal(got, want) {
@@ -61,7 +61,7 @@ func FuzzFind(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		end := 0
-		for _, u := range find(s) {
+		for _, u := range find(s, maxLinks) {
 			if u.start < end || u.end <= u.start || u.end > len(s) {
 				t.Fatalf("%+v of %q", u, s)
 			}
@@ -73,7 +73,7 @@ func FuzzFind(f *testing.F) {
 			}
 		}
 		// With a known host in front, a URL is found whatever follows.
-		if u := find("https://erp.example.com/" + s); len(u) == 0 || u[0].start != 0 || u[0].end < len("https://erp.example.com") {
+		if u := find("https://erp.example.com/"+s, maxLinks); len(u) == 0 || u[0].start != 0 || u[0].end < len("https://erp.example.com") {
 			t.Fatalf("%q: %+v", s, u)
 		}
 	})
@@ -84,7 +84,7 @@ func TestShortenersAreHosts(t *testing.T) {
 		t.Fatalf("%d hosts", len(shorteners))
 	}
 	for host := range shorteners {
-		if s := find(host + "/a"); len(s) != 1 || strings.ToLower(host) != host {
+		if s := find(host+"/a", maxLinks); len(s) != 1 || strings.ToLower(host) != host {
 			t.Errorf("%q is no host that can be found", host)
 		}
 	}

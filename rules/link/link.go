@@ -315,7 +315,7 @@ func nested(url string, depth int) []string {
 	if !strings.Contains(inner, "://") {
 		return out
 	}
-	for _, s := range find(inner) {
+	for _, s := range find(inner, maxLinks) {
 		if u := inner[s.start:s.end]; strings.Contains(u, "://") && len(out) < maxHits {
 			out = append(out, nested(u, depth+1)...)
 		}
