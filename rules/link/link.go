@@ -306,7 +306,7 @@ func nested(url string, depth int) []string {
 	if depth == maxDepth {
 		return out
 	}
-	_, rest, _ := strings.Cut(url, "://")
+	_, rest := cutScheme(url)
 	i := strings.IndexAny(rest, "/?#")
 	if i < 0 || len(url) > maxURL {
 		return out

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"golang.org/x/net/html"
@@ -62,7 +63,10 @@ func plainPart(field, group, text string, most int) part {
 
 // attributes of HTML that lead somewhere when a person clicks, or when a mail program loads or goes there
 // by itself.
-var attributes = []string{"href", "src", "srcset", "action", "formaction", "background", "poster", "data", "content", "xlink:href", "ping", "cite"}
+var attributes = []string{"href", "src", "action", "formaction", "background", "poster", "data", "xlink:href", "cite"}
+
+// prose are attributes with several URLs, or with text around one.
+var prose = []string{"srcset", "content", "ping"}
 
 // inHTML finds the URLs of an HTML mail that a person can follow: in its text and in attributes that lead
 // somewhere. Scripts and styles are no text; the namespace of a document is no link. In a conditional comment
@@ -92,8 +96,11 @@ func inHTML(s string, conditional bool, most int) []located {
 			for more && len(out) < most {
 				var key, value []byte
 				key, value, more = z.TagAttr()
-				if slices.Contains(attributes, string(key)) {
-					out = append(out, in.locate(strings.TrimSpace(string(value)), most-len(out))...)
+				switch {
+				case slices.Contains(prose, string(key)):
+					out = append(out, in.locate(string(value), most-len(out))...)
+				case slices.Contains(attributes, string(key)):
+					out = append(out, in.attribute(string(value), most-len(out))...)
 				}
 			}
 		case html.EndTagToken:
@@ -131,6 +138,17 @@ func (w *writing) locate(value string, most int) []located {
 		out = append(out, located{w.place(value[s.start:s.end]), value[s.start:s.end]})
 	}
 	return out
+}
+
+// attribute is the URL that value is, as a browser reads it, whatever characters it has; or the URLs in it,
+// when it leads nowhere itself (javascript:, data:, a name within the page).
+func (w *writing) attribute(value string, most int) []located {
+	value = strings.TrimFunc(value, func(r rune) bool { return r <= ' ' || unicode.IsSpace(r) })
+	url := browsed(value)
+	if url == "" {
+		return w.locate(value, most)
+	}
+	return []located{{w.place(value), url}}
 }
 
 // maxTries bounds the places at which the writing of one value is looked for.
