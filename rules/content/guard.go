@@ -271,7 +271,7 @@ func (v *trial) text(field, text string) {
 	}
 	var room [32]Hit
 	_, hits := v.judge.Judge(room[:0], text, v.class)
-	v.enter(field, text, hits, false)
+	v.enter(field, text, hits, false, nil)
 }
 
 func (v *trial) variable(name, value string) {
@@ -280,7 +280,7 @@ func (v *trial) variable(name, value string) {
 	}
 	var room [32]Hit
 	_, hits := v.judge.Judge(room[:0], value, v.class)
-	v.enter("params/"+name, value, hits, true)
+	v.enter("params/"+name, value, hits, true, nil)
 }
 
 func (v *trial) html(source string) {
@@ -290,17 +290,34 @@ func (v *trial) html(source string) {
 	seen := see(source)
 	var room [32]Hit
 	_, hits := v.judge.Judge(room[:0], seen.text, v.class)
-	for i := range hits {
-		h := &hits[i]
-		h.Start, h.End = seen.span(h.Start, h.End)
-		h.RuneStart = utf8.RuneCountInString(source[:h.Start])
-		h.RuneEnd = h.RuneStart + utf8.RuneCountInString(source[h.Start:h.End])
-	}
-	v.enter("html", source, hits, false)
+	v.enter("html", seen.text, hits, false, &places{visible: seen, source: source})
 }
 
-// enter takes over the hits of one field.
-func (v *trial) enter(field, text string, hits []Hit, strict bool) {
+// places finds hits of what is seen in the source. It counts characters on from the hit before: those of a long mail
+// are not counted anew for each hit.
+type places struct {
+	visible
+	source string
+	at, n  int // n characters stand before source[:at]
+}
+
+func (p *places) of(h *Hit) (start, end, startByte, endByte int) {
+	startByte, endByte = p.span(h.Start, h.End)
+	if h.Term == NoTerm {
+		startByte, endByte = 0, len(p.source)
+	}
+	if startByte >= p.at {
+		p.n += utf8.RuneCountInString(p.source[p.at:startByte])
+	} else { // an aside, which comes behind the text
+		p.n -= utf8.RuneCountInString(p.source[startByte:p.at])
+	}
+	p.at = startByte
+	return p.n, p.n + utf8.RuneCountInString(p.source[startByte:endByte]), startByte, endByte
+}
+
+// enter takes over the hits of one field. For HTML, text is what is seen of it: a number in a hit is masked as it is read,
+// tags inside it or not, and a variable's value is found although it was escaped.
+func (v *trial) enter(field, text string, hits []Hit, strict bool, in *places) {
 	named := hits[:min(len(hits), maxNamed)]
 	for i := range hits {
 		h := &hits[i]
@@ -325,9 +342,13 @@ func (v *trial) enter(field, text string, hits []Hit, strict bool) {
 		if h.Term != NoTerm { // never the whole message
 			written = masked(text[h.Start:h.End])
 		}
+		start, end, startByte, endByte := h.RuneStart, h.RuneEnd, h.Start, h.End
+		if in != nil {
+			start, end, startByte, endByte = in.of(h)
+		}
 		v.hits = append(v.hits, schemas.Hit{
 			Rule: h.Rule.String(), Action: action.String(), Field: field,
-			Start: h.RuneStart, End: h.RuneEnd, StartByte: h.Start, EndByte: h.End,
+			Start: start, End: end, StartByte: startByte, EndByte: endByte,
 			Text: written, Term: v.judge.Term(h.Term), Via: h.Via.String(), Cue: v.cue(named, h),
 			Origin: origin, Advice: h.Rule.advise(h.Via),
 		})

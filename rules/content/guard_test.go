@@ -159,6 +159,51 @@ func TestNumbersAreMasked(t *testing.T) {
 	}
 }
 
+// TestNumbersAreMaskedAcrossMarkup: tags, entities and comments inside a number do not show its digits.
+func TestNumbersAreMaskedAcrossMarkup(t *testing.T) {
+	for _, source := range []string{
+		"加微信138<b>0013</b>8000", "加微信138<!-- 1 -->0013<i title='a'>8000</i>", "加微信138&#48;&#48;13&#56;000", "<img alt='加微信13800138000'>",
+	} {
+		in := sms("", nil)
+		in.Kind = "email"
+		in.Delivery.Message = schemas.Message{HTML: "<p>" + source + "</p>"}
+		hits := open(t, Config{}).Judge(in).Hits
+		long := false
+		for _, h := range hits {
+			long = long || strings.Contains(h.Text, "微信138****8000")
+			for _, digits := range []string{"0013", "013", "&#48;"} {
+				if strings.Contains(h.Text, digits) {
+					t.Errorf("%s: the hit shows %q", source, h.Text)
+				}
+			}
+		}
+		if !long {
+			t.Errorf("%s: no hit has the number: %+v", source, hits)
+		}
+	}
+}
+
+// TestPlacesInHTML: hits that stand before the ones named last, in what comes behind the text, have exact places.
+func TestPlacesInHTML(t *testing.T) {
+	const source = "<p title='赌博机'>贷款，博彩</p><i title='博彩'>好博<b>彩</b></i>"
+	in := sms("", nil)
+	in.Kind = "email"
+	in.Delivery.Message = schemas.Message{HTML: source}
+	asides := 0
+	for _, h := range open(t, Config{}).Judge(in).Hits {
+		written := source[h.StartByte:h.EndByte]
+		if string([]rune(source)[h.Start:h.End]) != written || strings.ReplaceAll(strings.ReplaceAll(written, "<b>", ""), "</b>", "") != h.Text && written != h.Text {
+			t.Errorf("%q: characters %d-%d, bytes %d-%d are %q", h.Text, h.Start, h.End, h.StartByte, h.EndByte, written)
+		}
+		if h.StartByte < strings.Index(source, "贷款") {
+			asides++
+		}
+	}
+	if asides == 0 {
+		t.Error("no hit in the first title")
+	}
+}
+
 func TestGuardRefusesMistakes(t *testing.T) {
 	for want, c := range map[string]Config{
 		"finance is \"stop\"":             {Finance: "stop"},
