@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
@@ -162,8 +163,8 @@ func with(j *Judge, files []*File) (*Judge, error) {
 }
 
 // Judge suppresses a message that a rule blocks, and lets one that a person should look at pass with its
-// hits. Values of variables are judged by themselves as well, more strictly: what is only doubtful in a text
-// is refused where the sender can put any words ([strictRules]).
+// hits. Values of variables are judged by themselves as well; disguises and accounts that are only doubtful in a text
+// are refused where the sender can put any words ([trial.strictly]).
 func (g *guard) Judge(in rules.Input) rules.Verdict {
 	if in.Delivery == nil {
 		return rules.Verdict{}
@@ -250,13 +251,51 @@ func (v *trial) names() []string {
 	return names
 }
 
-// strictRules are those for which a doubtful variable is refused. The others are left to the sum of the text: a customer
-// may well be called 诚信小额贷款公司 or 龙泉陵园管理处.
+// strictRules are those for which a doubtful variable may be refused, see [trial.strictly]. The others are left to the sum
+// of the text: a customer may well be called 诚信小额贷款公司 or 龙泉陵园管理处.
 var strictRules = []Rule{RuleContact, RuleDating, RuleGambling, RuleSensitive}
+
+// strictly says whether a hit in a variable's value is no name that merely sounds like an offence (太阳城小学, 冰毒检测试剂盒):
+// somebody disguised it, or it has an account, or it is an instruction to add one and little else.
+func (v *trial) strictly(value string, h *Hit) bool {
+	if !slices.Contains(strictRules, h.Rule) {
+		return false
+	}
+	switch h.Via { // not aliases (V型皮带 for 微信) nor what may be chance
+	case ViaHidden, ViaGap, ViaSplit, ViaPinyin, ViaHomophone:
+		return true
+	}
+	codes := v.judge.terms[max(h.Term, 0)].codes
+	switch {
+	case h.Term == NoTerm:
+		return false
+	case len(codes) == 0 || codes[len(codes)-1] <= tailNum: // <mobile>, 微信<id>
+		return true
+	}
+	long := 2 * (h.RuneEnd - h.RuneStart)
+	if h.Via > ViaFold { // 加微 alone, but not 加微光电
+		long /= 2
+	}
+	return h.Rule == RuleContact && long >= leads(value) && instructs(string(utf16.Decode(codes)))
+}
+
+// instructs says whether a term asks people to add an account.
+func instructs(term string) bool {
+	for _, verb := range []string{"加", "关注", "扫"} {
+		if _, what, ok := strings.Cut(term, verb); ok {
+			for _, account := range []string{"微信", "qq", "公众号"} {
+				if strings.Contains(what, account) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
 
 // allowed is what the settings make of a rule's action.
 func (v *trial) allowed(r Rule, a Action, strict bool) Action {
-	if strict && a == ActionReview && slices.Contains(strictRules, r) {
+	if strict && a == ActionReview {
 		a = ActionBlock
 	}
 	if v.guard.set[r] {
@@ -324,7 +363,7 @@ func (v *trial) enter(field, text string, hits []Hit, strict bool, in *places) {
 		if h.Cue {
 			continue
 		}
-		action := v.allowed(h.Rule, h.Action, strict)
+		action := v.allowed(h.Rule, h.Action, strict && v.strictly(text, h))
 		if action == ActionPass {
 			continue
 		}

@@ -104,6 +104,24 @@ func TestGuard(t *testing.T) {
 	}
 }
 
+// TestVariables: a name in a variable is not refused for one word, a disguise or an account is.
+func TestVariables(t *testing.T) {
+	g, err := New(func(any) error { return nil }, rules.Env{}) // the program's own words
+	if err != nil {
+		t.Fatal(err)
+	}
+	for value, want := range map[string]rules.Action{
+		"太阳城小学": rules.Pass, "冰毒检测试剂盒": rules.Pass, "炸药物资公司": rules.Pass, "加微光电": rules.Pass, "加V型皮带A1234": rules.Pass,
+		"VX-100传感器": rules.Pass, "Telegram": rules.Pass, "华星微信支付": rules.Pass,
+		"加微信": rules.Suppress, "加微": rules.Suppress, "关注公众号": rules.Suppress, "扫微信": rules.Suppress, "加QQ群": rules.Suppress,
+		"博\u200b彩平台": rules.Suppress, "加微信abc12345": rules.Suppress,
+	} {
+		if v := g.Judge(sms("您好", map[string]string{"customer": value})); v.Action != want {
+			t.Errorf("%q: action %d of rule %s, want %d: %+v", value, v.Action, v.Rule, want, v.Hits)
+		}
+	}
+}
+
 // TestHitsAreBounded: a long text full of terms makes a verdict that can still be stored.
 func TestHitsAreBounded(t *testing.T) {
 	in := sms("", nil)
