@@ -284,7 +284,10 @@ func FuzzParse(f *testing.F) {
 
 // FuzzHTML: what is seen of HTML lies inside it.
 func FuzzHTML(f *testing.F) {
-	for _, s := range []string{"<p>贷<b>款</b>&nbsp;&#x8d37;</p>", "<script>x</script>y", "<!-- a -->b", "a < b &amp; c", "<", "&", "</", "<style>", "&#0;"} {
+	for _, s := range []string{
+		"<p>贷<b>款</b>&nbsp;&#x8d37;</p>", "<script>x</script>y", "<!-- a -->b", "a < b &amp; c", "<", "&", "</", "<style>", "&#0;",
+		"<p title=\"><!--\">a", "<!--[if mso]><p alt='&amp'>b<![endif]-->", "<img alt=a value = >", "<input type=hidden value='a", "&#24494&nbspb", "<noscript><b>", "<a =\"",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

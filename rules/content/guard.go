@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
@@ -170,8 +171,8 @@ func with(j *Judge, files []*File) (*Judge, error) {
 }
 
 // Judge suppresses a message that a rule blocks, and lets one that a person should look at pass with its
-// hits. Values of variables are judged by themselves as well, more strictly: what is only doubtful in a text
-// is refused where the sender can put any words ([strictRules]).
+// hits. Values of variables are judged by themselves as well; disguises and accounts that are only doubtful in a text
+// are refused where the sender can put any words ([trial.strictly]).
 func (g *guard) Judge(in rules.Input) rules.Verdict {
 	if in.Delivery == nil {
 		return rules.Verdict{}
@@ -259,13 +260,51 @@ func (v *trial) names() []string {
 	return names
 }
 
-// strictRules are those for which a doubtful variable is refused. The others are left to the sum of the text: a customer
-// may well be called 诚信小额贷款公司 or 龙泉陵园管理处.
+// strictRules are those for which a doubtful variable may be refused, see [trial.strictly]. The others are left to the sum
+// of the text: a customer may well be called 诚信小额贷款公司 or 龙泉陵园管理处.
 var strictRules = []Rule{RuleContact, RuleDating, RuleGambling, RuleSensitive}
+
+// strictly says whether a hit in a variable's value is no name that merely sounds like an offence (太阳城小学, 冰毒检测试剂盒):
+// somebody disguised it, or it has an account, or it is an instruction to add one and little else.
+func (v *trial) strictly(value string, h *Hit) bool {
+	if !slices.Contains(strictRules, h.Rule) {
+		return false
+	}
+	switch h.Via { // not aliases (V型皮带 for 微信) nor what may be chance
+	case ViaHidden, ViaGap, ViaSplit, ViaPinyin, ViaHomophone:
+		return true
+	}
+	codes := v.judge.terms[max(h.Term, 0)].codes
+	switch {
+	case h.Term == NoTerm:
+		return false
+	case len(codes) == 0 || codes[len(codes)-1] <= tailNum: // <mobile>, 微信<id>
+		return true
+	}
+	long := 2 * (h.RuneEnd - h.RuneStart)
+	if h.Via > ViaFold { // 加微 alone, but not 加微光电
+		long /= 2
+	}
+	return h.Rule == RuleContact && long >= leads(value) && instructs(string(utf16.Decode(codes)))
+}
+
+// instructs says whether a term asks people to add an account.
+func instructs(term string) bool {
+	for _, verb := range []string{"加", "关注", "扫"} {
+		if _, what, ok := strings.Cut(term, verb); ok {
+			for _, account := range []string{"微信", "qq", "公众号"} {
+				if strings.Contains(what, account) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
 
 // allowed is what the settings make of a rule's action.
 func (v *trial) allowed(r Rule, a Action, strict bool) Action {
-	if strict && a == ActionReview && slices.Contains(strictRules, r) {
+	if strict && a == ActionReview {
 		a = ActionBlock
 	}
 	if v.guard.set[r] {
@@ -280,7 +319,7 @@ func (v *trial) text(field, text string) {
 	}
 	var room [32]Hit
 	_, hits := v.judge.Judge(room[:0], text, v.class)
-	v.enter(field, text, hits, false)
+	v.enter(field, text, hits, false, nil)
 }
 
 func (v *trial) variable(name, value string) {
@@ -288,9 +327,9 @@ func (v *trial) variable(name, value string) {
 		return
 	}
 	var room [32]Hit
-	// Without the scorer: it has learned what whole messages look like, and what is doubtful blocks here.
+	// Without the scorer: it has learned what whole messages look like, and what is doubtful may block here.
 	_, hits := v.judge.judgeTerms(room[:0], value, v.class)
-	v.enter("params/"+name, value, hits, true)
+	v.enter("params/"+name, value, hits, true, nil)
 }
 
 func (v *trial) html(source string) {
@@ -300,24 +339,41 @@ func (v *trial) html(source string) {
 	seen := see(source)
 	var room [32]Hit
 	_, hits := v.judge.Judge(room[:0], seen.text, v.class)
-	for i := range hits {
-		h := &hits[i]
-		h.Start, h.End = seen.span(h.Start, h.End)
-		h.RuneStart = utf8.RuneCountInString(source[:h.Start])
-		h.RuneEnd = h.RuneStart + utf8.RuneCountInString(source[h.Start:h.End])
-	}
-	v.enter("html", source, hits, false)
+	v.enter("html", seen.text, hits, false, &places{visible: seen, source: source})
 }
 
-// enter takes over the hits of one field.
-func (v *trial) enter(field, text string, hits []Hit, strict bool) {
+// places finds hits of what is seen in the source. It counts characters on from the hit before: those of a long mail
+// are not counted anew for each hit.
+type places struct {
+	visible
+	source string
+	at, n  int // n characters stand before source[:at]
+}
+
+func (p *places) of(h *Hit) (start, end, startByte, endByte int) {
+	startByte, endByte = p.span(h.Start, h.End)
+	if h.Term == NoTerm {
+		startByte, endByte = 0, len(p.source)
+	}
+	if startByte >= p.at {
+		p.n += utf8.RuneCountInString(p.source[p.at:startByte])
+	} else { // an aside, which comes behind the text
+		p.n -= utf8.RuneCountInString(p.source[startByte:p.at])
+	}
+	p.at = startByte
+	return p.n, p.n + utf8.RuneCountInString(p.source[startByte:endByte]), startByte, endByte
+}
+
+// enter takes over the hits of one field. For HTML, text is what is seen of it: a number in a hit is masked as it is read,
+// tags inside it or not, and a variable's value is found although it was escaped.
+func (v *trial) enter(field, text string, hits []Hit, strict bool, in *places) {
 	named := hits[:min(len(hits), maxNamed)]
 	for i := range hits {
 		h := &hits[i]
 		if h.Cue {
 			continue
 		}
-		action := v.allowed(h.Rule, h.Action, strict)
+		action := v.allowed(h.Rule, h.Action, strict && v.strictly(text, h))
 		if action == ActionPass {
 			continue
 		}
@@ -339,9 +395,13 @@ func (v *trial) enter(field, text string, hits []Hit, strict bool) {
 				origin = v.origin(text, h)
 			}
 		}
+		start, end, startByte, endByte := h.RuneStart, h.RuneEnd, h.Start, h.End
+		if in != nil {
+			start, end, startByte, endByte = in.of(h)
+		}
 		v.hits = append(v.hits, schemas.Hit{
 			Rule: h.Rule.String(), Action: action.String(), Field: field,
-			Start: h.RuneStart, End: h.RuneEnd, StartByte: h.Start, EndByte: h.End,
+			Start: start, End: end, StartByte: startByte, EndByte: endByte,
 			Text: written, Term: v.judge.Term(h.Term), Via: h.Via.String(), Cue: v.cue(named, h),
 			Origin: origin, Advice: advice,
 		})

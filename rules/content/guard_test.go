@@ -104,6 +104,24 @@ func TestGuard(t *testing.T) {
 	}
 }
 
+// TestVariables: a name in a variable is not refused for one word, a disguise or an account is.
+func TestVariables(t *testing.T) {
+	g, err := New(func(any) error { return nil }, rules.Env{}) // the program's own words
+	if err != nil {
+		t.Fatal(err)
+	}
+	for value, want := range map[string]rules.Action{
+		"太阳城小学": rules.Pass, "冰毒检测试剂盒": rules.Pass, "炸药物资公司": rules.Pass, "加微光电": rules.Pass, "加V型皮带A1234": rules.Pass,
+		"VX-100传感器": rules.Pass, "Telegram": rules.Pass, "华星微信支付": rules.Pass,
+		"加微信": rules.Suppress, "加微": rules.Suppress, "关注公众号": rules.Suppress, "扫微信": rules.Suppress, "加QQ群": rules.Suppress,
+		"博\u200b彩平台": rules.Suppress, "加微信abc12345": rules.Suppress,
+	} {
+		if v := g.Judge(sms("您好", map[string]string{"customer": value})); v.Action != want {
+			t.Errorf("%q: action %d of rule %s, want %d: %+v", value, v.Action, v.Rule, want, v.Hits)
+		}
+	}
+}
+
 // TestHitsAreBounded: a long text full of terms makes a verdict that can still be stored.
 func TestHitsAreBounded(t *testing.T) {
 	in := sms("", nil)
@@ -159,6 +177,51 @@ func TestNumbersAreMasked(t *testing.T) {
 	}
 }
 
+// TestNumbersAreMaskedAcrossMarkup: tags, entities and comments inside a number do not show its digits.
+func TestNumbersAreMaskedAcrossMarkup(t *testing.T) {
+	for _, source := range []string{
+		"加微信138<b>0013</b>8000", "加微信138<!-- 1 -->0013<i title='a'>8000</i>", "加微信138&#48;&#48;13&#56;000", "<img alt='加微信13800138000'>",
+	} {
+		in := sms("", nil)
+		in.Kind = "email"
+		in.Delivery.Message = schemas.Message{HTML: "<p>" + source + "</p>"}
+		hits := open(t, Config{}).Judge(in).Hits
+		long := false
+		for _, h := range hits {
+			long = long || strings.Contains(h.Text, "微信138****8000")
+			for _, digits := range []string{"0013", "013", "&#48;"} {
+				if strings.Contains(h.Text, digits) {
+					t.Errorf("%s: the hit shows %q", source, h.Text)
+				}
+			}
+		}
+		if !long {
+			t.Errorf("%s: no hit has the number: %+v", source, hits)
+		}
+	}
+}
+
+// TestPlacesInHTML: hits that stand before the ones named last, in what comes behind the text, have exact places.
+func TestPlacesInHTML(t *testing.T) {
+	const source = "<p title='赌博机'>贷款，博彩</p><i title='博彩'>好博<b>彩</b></i>"
+	in := sms("", nil)
+	in.Kind = "email"
+	in.Delivery.Message = schemas.Message{HTML: source}
+	asides := 0
+	for _, h := range open(t, Config{}).Judge(in).Hits {
+		written := source[h.StartByte:h.EndByte]
+		if string([]rune(source)[h.Start:h.End]) != written || strings.ReplaceAll(strings.ReplaceAll(written, "<b>", ""), "</b>", "") != h.Text && written != h.Text {
+			t.Errorf("%q: characters %d-%d, bytes %d-%d are %q", h.Text, h.Start, h.End, h.StartByte, h.EndByte, written)
+		}
+		if h.StartByte < strings.Index(source, "贷款") {
+			asides++
+		}
+	}
+	if asides == 0 {
+		t.Error("no hit in the first title")
+	}
+}
+
 func TestGuardRefusesMistakes(t *testing.T) {
 	for want, c := range map[string]Config{
 		"finance is \"stop\"":             {Finance: "stop"},
@@ -184,11 +247,60 @@ func TestGuardRefusesMistakes(t *testing.T) {
 func TestSee(t *testing.T) {
 	const source = "<html><style>p{}</style><p>办<b>理</b>贷&#27454;</p><!-- 博彩 --><SCRIPT>if (a<b) 彩票</script>5 < 6 &nbsp; &unknown; <a href='x>y'>好</a>"
 	v := see(source)
-	if want := "\n办理贷款\n5 < 6 \u00a0 &unknown; y'>好"; v.text != want {
+	if want := "\n办理贷款\n5 < 6 \u00a0 &unknown; 好"; v.text != want {
 		t.Errorf("see = %q, want %q", v.text, want)
 	}
 	i := strings.Index(v.text, "办")
 	if from, to := v.span(i, i+len("办理贷款")); source[from:to] != "办<b>理</b>贷&#27454;" {
 		t.Errorf("span = %q", source[from:to])
+	}
+}
+
+// TestSeeing: what mail programs show is seen, however it is written, and its place is exact; what they do not show is not.
+func TestSeeing(t *testing.T) {
+	const ad = "兼职赚钱加微信 abc123 领红包"
+	for source, at := range map[string]string{
+		"<p>" + ad + "</p>":                                                  ad,
+		"<p title=\"><!--\">" + ad + "</p>":                                  ad,
+		"<p>你好<!-- x --!>" + ad + "</p>":                                     ad,
+		"<textarea><!-- </textarea>" + ad:                                    ad,
+		"<title><b></title><!-->" + ad:                                       ad,
+		"<!--[if mso]><p>" + ad + "</p><![endif]-->":                         ad,
+		"<!--[if !mso]><!--><p>" + ad + "</p><!--<![endif]-->":               ad,
+		"<p>兼职赚钱加&#24494&#20449 abc123 领红包</p>":                              "兼职赚钱加&#24494&#20449 abc123 领红包",
+		"<p>兼职赚钱加&#x5fae&#x4FE1;&nbspabc123 领红包</p>":                         "兼职赚钱加&#x5fae&#x4FE1;&nbspabc123 领红包",
+		"<p>兼职赚钱加微<!--[if mso]>x<![endif]--><i title=x>信</i> abc123 领红包</p>": "兼职赚钱加微<!--[if mso]>x<![endif]--><i title=x>信</i> abc123 领红包",
+		"<img src=a alt=\"" + ad + "\">你好":                                   ad,
+		"<p>你好</p><IMG ALT = '" + ad + "'/>":                                 ad,
+		"<p class=a/b title=\"兼职赚钱加&#24494;信 abc123 领红包\">你好</p>":            "兼职赚钱加&#24494;信 abc123 领红包",
+		"<input type=text value=\"" + ad + "\">":                             ad,
+		"<input placeholder=\"" + ad + "\">":                                 ad,
+		"<!--[if mso]><img alt=\"" + ad + "\"><![endif]-->":                  ad,
+		"<script>1</script><noscript>兼职赚钱加微<b>信</b> abc123 领红包</noscript>":   "兼职赚钱加微<b>信</b> abc123 领红包",
+		"<script>" + ad + "</script>":                                        "",
+		"<style title='a'>" + ad + "</style>":                                "",
+		"<!-- " + ad + " -->":                                                "",
+		"<input type=hidden value=\"" + ad + "\">":                           "",
+		"<p class=\"" + ad + "\">":                                           "",
+	} {
+		v := see(source)
+		if i := strings.Index(v.text, "兼职"); i >= 0 && at != "" {
+			k := strings.Index(v.text, "红包") + len("红包")
+			if from, to := v.span(i, k); source[from:to] != at {
+				t.Errorf("%s: the words are at %q", source, source[from:to])
+			}
+		}
+		in := sms("", nil)
+		in.Kind = "email"
+		in.Delivery.Message = schemas.Message{HTML: source}
+		verdict := open(t, Config{}).Judge(in)
+		if (verdict.Action == rules.Suppress) != (at != "") {
+			t.Errorf("%s: action %d", source, verdict.Action)
+		}
+		for _, h := range verdict.Hits {
+			if string([]rune(source)[h.Start:h.End]) != source[h.StartByte:h.EndByte] {
+				t.Errorf("%s: characters %d-%d are not bytes %d-%d", source, h.Start, h.End, h.StartByte, h.EndByte)
+			}
+		}
 	}
 }
