@@ -1,6 +1,7 @@
 package signature
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"unicode"
@@ -40,30 +41,42 @@ func find(text []rune) (groups []group, loose []int) {
 		}
 		return i
 	}
+	// Each walk looks groups up by their place and sorts once at the end: a search through all of them at
+	// every step is quadratic. Both walks go all the way, since the groups that are kept say of both edges
+	// whether they stand there.
+	byStart, byEnd := make(map[int]int, len(groups)), make(map[int]int, len(groups))
+	for n, g := range groups {
+		byStart[g.start], byEnd[g.end] = n, n
+	}
 	for i := skip(0, 1); i < len(text); i = skip(i, 1) { // [云栈][星河]: the second stands at the start as well
-		at := slices.IndexFunc(groups, func(g group) bool { return g.start == i })
-		if at < 0 {
+		at, ok := byStart[i]
+		if !ok {
 			end := edgeEnd(text, i)
 			if end == 0 {
 				break
 			}
-			at = insert(&groups, group{start: i, end: end})
+			at = len(groups)
+			groups = append(groups, group{start: i, end: end})
+			byEnd[end] = at
 		}
 		groups[at].head = true
 		i = groups[at].end
 	}
 	for j := skip(len(text)-1, -1); j >= 0; j = skip(j, -1) {
-		at := slices.IndexFunc(groups, func(g group) bool { return g.end == j+1 })
-		if at < 0 {
+		at, ok := byEnd[j+1]
+		if !ok {
 			start := edgeStart(text, j)
 			if start < 0 {
 				break
 			}
-			at = insert(&groups, group{start: start, end: j + 1})
+			at = len(groups)
+			groups = append(groups, group{start: start, end: j + 1})
 		}
 		groups[at].tail = true
 		j = groups[at].start - 1
 	}
+	// Of two with the same start the longer one is first: [a]b] before [a].
+	slices.SortFunc(groups, func(a, b group) int { return cmp.Or(a.start-b.start, b.end-a.end) })
 	if len(groups) > maxGroups {
 		groups = slices.Delete(groups, maxGroups/2, len(groups)-maxGroups/2)
 	}
@@ -97,12 +110,6 @@ func pairs(text []rune) (groups []group, loose []int) {
 func has(sorted []int, i int) bool {
 	_, ok := slices.BinarySearch(sorted, i)
 	return ok
-}
-
-func insert(groups *[]group, g group) (at int) {
-	at, _ = slices.BinarySearchFunc(*groups, g, func(a, b group) int { return a.start - b.start })
-	*groups = slices.Insert(*groups, at, g)
-	return at
 }
 
 func edgeEnd(text []rune, i int) int {

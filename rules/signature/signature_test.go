@@ -3,6 +3,7 @@ package signature
 import (
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/yizhan-dev/yizhan/rules"
@@ -230,4 +231,18 @@ func FuzzSpansAreInsideTheText(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Bracketed groups one after the other, as many as a request may hold, take no longer than their length asks.
+func TestManyGroupsAreLinear(t *testing.T) {
+	for _, unit := range []string{"[a]", "【a】", "[a]【b】"} {
+		began := time.Now()
+		groups, _ := find([]rune(strings.Repeat(unit, 80_000)))
+		if len(groups) != maxGroups || !groups[0].head || !groups[0].tail || !groups[maxGroups-1].tail {
+			t.Errorf("%s: %d groups", unit, len(groups))
+		}
+		if d := time.Since(began); d > 3*time.Second { // quadratic it was 16 s
+			t.Errorf("%s: %s", unit, d)
+		}
+	}
 }

@@ -56,8 +56,8 @@ func New(decode func(into any) error, _ rules.Env) (rules.Guard, error) {
 	return g, nil
 }
 
-// Judge suppresses an SMS with a variable that its template cannot take. The hits of a verification's code
-// repeat nothing of it, those of a contact only its mask.
+// Judge suppresses an SMS with a variable that its template cannot take. The hits of codes, links, numbers,
+// contacts and values of the wrong kind repeat nothing of them.
 func (g guard) Judge(in rules.Input) rules.Verdict {
 	if in.Kind != "sms" || in.Delivery == nil || len(in.Delivery.Message.Params) == 0 {
 		return rules.Verdict{}
@@ -96,7 +96,9 @@ func hit(action, name, value string, start, end int, advice schemas.Text) schema
 func judge(p rules.Provider, name string, kind schemas.ParamKind, value string) (hits []schemas.Hit) {
 	n := utf8.RuneCountInString(value)
 	whole := func(advice schemas.Text) []schemas.Hit {
-		return []schemas.Hit{hit("block", name, value, 0, n, advice)}
+		h := hit("block", name, value, 0, n, advice)
+		h.Text = "" // hits are shown and stored: what was put in the wrong place may be a number or a token
+		return []schemas.Hit{h}
 	}
 	if strings.TrimFunc(value, func(r rune) bool { return unicode.IsSpace(r) || unicode.Is(unicode.Cf, r) }) == "" {
 		return whole(empty)
@@ -111,11 +113,7 @@ func judge(p rules.Provider, name string, kind schemas.ParamKind, value string) 
 		return hits
 	}
 	if form, ok := forms[kind]; ok && !form.is.MatchString(plain) {
-		hits = whole(form.advice)
-		if kind == schemas.ParamPhone {
-			hits[0].Text = schemas.MaskNumber(value)
-		}
-		return hits
+		return whole(form.advice)
 	}
 	if kind != schemas.ParamURL && n > p.VariableMax {
 		h := hit("block", name, value, p.VariableMax, n, tooLong(n, p.VariableMax))
@@ -133,7 +131,7 @@ func judge(p rules.Provider, name string, kind schemas.ParamKind, value string) 
 			}
 			h := hit(b.action, name, value, utf8.RuneCountInString(plain[:start]), utf8.RuneCountInString(plain[:end]), b.advice)
 			if b.private {
-				h.Text = schemas.MaskNumber(h.Text)
+				h.Text = "" // the span says enough
 			}
 			hits = append(hits, h)
 		}
@@ -161,12 +159,12 @@ var breaks = []struct {
 	is      *regexp.Regexp
 	action  string
 	not     []schemas.ParamKind
-	private bool
+	private bool // links carry tokens, numbers and accounts a person's name
 	advice  schemas.Text
 }{
 	{
 		is:     regexp.MustCompile(`(?i)(?:^|[^a-z0-9@._-])((?:https?://|www\.)[^\s\p{Han}]*|(?:[a-z0-9-]+\.)+(?:com|cn|net|org|top|xyz|cc|io|me|info|vip|club|shop|link|ltd|co|tv|site|online|app|dev|gov|edu|im|ly|biz|mobi|asia|hk|tw|us|ru)(?:[/:?][^\s\p{Han}]*|\b))`),
-		action: rules.ActionBlock, not: []schemas.ParamKind{schemas.ParamURL}, advice: schemas.Text{
+		action: rules.ActionBlock, not: []schemas.ParamKind{schemas.ParamURL}, private: true, advice: schemas.Text{
 			Zh: "变量中不能有链接：请把链接写进模板并报审，或申请链接类型的变量并在 params 中写 {名称: url}",
 			En: "a variable takes no link: write it into the template and have that approved, or apply for a variable of the kind link and declare {name: url} in params",
 		},
@@ -191,7 +189,15 @@ var breaks = []struct {
 		},
 	},
 	{
-		is:     regexp.MustCompile(`(?i)((?:qq|q群|扣扣|企鹅)\s*(?:号|群|群号)?\s*[:为是]?\s*[1-9][0-9]{4,10}|(?:微信|威信|薇信|wechat|weixin|vx|wx|v信|加v)\s*(?:号|同号)?\s*[:为是]?\s*[a-z0-9_-]{5,20})`),
+		// Document numbers look the same (WX202611230001, QQ20261123): an account is one only behind a word or
+		// a colon that says so. What is left goes to the content guard.
+		is: regexp.MustCompile(`(?i)(?:^|[^a-z0-9])(` +
+			`(?:加|联系|微信)\s*(?:我|上)?\s*[:的]?\s*(?:qq|q群)\s*(?:号|群号|群)?\s*[:为是]?\s*[1-9][0-9]{4,10}` +
+			`|(?:qq|q群)\s*(?:群?号\s*[:为是]?|群?\s*:)\s*[1-9][0-9]{4,10}` +
+			`|(?:扣扣|企鹅)\s*(?:群号|号|群)?\s*[:为是]?\s*[1-9][0-9]{4,10}` +
+			`|(?:加|联系|微信)\s*(?:我|上)?\s*[:的]?\s*(?:wechat|weixin|vx|wx|v信|v)\s*(?:同?号)?\s*[:为是]?\s*[a-z0-9_-]{5,20}` +
+			`|(?:wechat|weixin|vx|wx|v信)\s*(?:同?号\s*[:为是]?|:|加|联系|微信)\s*[a-z0-9_-]{5,20}` +
+			`|(?:微信|威信|薇信)\s*(?:同?号)?\s*[:为是]?\s*[a-z0-9_-]{5,20})`),
 		action: rules.ActionBlock, not: []schemas.ParamKind{schemas.ParamURL}, private: true, advice: schemas.Text{
 			Zh: "变量中不能有 QQ、微信等联系方式；请改留固定电话、400 或 95 号码",
 			En: "a variable takes no QQ or WeChat contact; give a landline, 400 or 95 number",
