@@ -189,7 +189,7 @@ func TestParse(t *testing.T) {
 		`{"text":"a","cats":["1","x_other"],"label":"spam"}`:              "[0] [x_other] true",
 		`{"text":"a","cats":["x_other"]}`:                                 "[] [x_other] false",
 		`{"text":"a","cats":[],"label":"spam","category":"x_other"}`:      "[] [x_other] false",
-		`{"text":"a","rules":[],"label":"ok"}`:                           "[] [] true",
+		`{"text":"a","rules":[],"label":"ok"}`:                            "[] [] true",
 		`{"text":"a","label":"ham","category":"txn"}`:                     "[] [] true",
 		`{"text":"a","label":"spam","category":"4"}`:                      "[3] [] true",
 		`{"text":"a","rules":["8"],"cats":["7"],"label":3,"category":{}}`: "[7] [] true",
