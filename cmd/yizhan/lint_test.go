@@ -370,3 +370,15 @@ func BenchmarkJSONL(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)*10_000/b.Elapsed().Seconds(), "lines/s")
 }
+
+// TestSARIFKeepsMasks: what a hit masks or leaves out does not come back as a snippet; and the index finds places.
+func TestSARIFKeepsMasks(t *testing.T) {
+	text := &lintedText{message: schemas.Message{Text: "一\n见t.cn/secret"}}
+	ix := indexText(text.message.Text)
+	for masked, snippet := range map[string]bool{"": false, "t.cn/***": false, "t.cn/secret": true} {
+		r := text.region(ix, schemas.Hit{Field: "text", Start: 3, End: 14, Text: masked})
+		if (r.Snippet != nil) != snippet || r.StartLine != 2 || r.StartColumn != 2 || r.EndLine != 2 || r.EndColumn != 13 {
+			t.Errorf("%q: %+v", masked, r)
+		}
+	}
+}
