@@ -382,3 +382,28 @@ func TestSARIFKeepsMasks(t *testing.T) {
 		}
 	}
 }
+
+func TestNamesFile(t *testing.T) {
+	for arg, want := range map[string]bool{
+		"templatez/": true, "短信模板.txt": true, "templates/sms.html": true, "./a": true, "rules.yaml": true, `a\b.TXT`: true,
+		"您的订单/运单已发货。": false, "您的账单已到期": false, "https://t.cn/a1": false, "pay 10/month now": false, "【云栈】已发货": false,
+	} {
+		if namesFile(arg) != want {
+			t.Errorf("%q: %v, want %v", arg, !want, want)
+		}
+	}
+	if r := yizhan(t, "", "lint", "templatez/"); r.code != exitUsage {
+		t.Errorf("exit %d: %s%s", r.code, r.out, r.err)
+	}
+}
+
+// TestBrokenYAMLInAFolder: a file that cannot be read is told, not left out.
+func TestBrokenYAMLInAFolder(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "bad.yaml"), []byte("templates:\n  a: [\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := yizhan(t, "", "lint", dir); r.code != exitProblem || !strings.Contains(r.err, "bad.yaml") {
+		t.Errorf("exit %d: %s%s", r.code, r.out, r.err)
+	}
+}
