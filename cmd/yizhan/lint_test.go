@@ -370,3 +370,40 @@ func BenchmarkJSONL(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)*10_000/b.Elapsed().Seconds(), "lines/s")
 }
+
+// TestSARIFKeepsMasks: what a hit masks or leaves out does not come back as a snippet; and the index finds places.
+func TestSARIFKeepsMasks(t *testing.T) {
+	text := &lintedText{message: schemas.Message{Text: "一\n见t.cn/secret"}}
+	ix := indexText(text.message.Text)
+	for masked, snippet := range map[string]bool{"": false, "t.cn/***": false, "t.cn/secret": true} {
+		r := text.region(ix, schemas.Hit{Field: "text", Start: 3, End: 14, Text: masked})
+		if (r.Snippet != nil) != snippet || r.StartLine != 2 || r.StartColumn != 2 || r.EndLine != 2 || r.EndColumn != 13 {
+			t.Errorf("%q: %+v", masked, r)
+		}
+	}
+}
+
+func TestNamesFile(t *testing.T) {
+	for arg, want := range map[string]bool{
+		"templatez/": true, "短信模板.txt": true, "templates/sms.html": true, "./a": true, "rules.yaml": true, `a\b.TXT`: true,
+		"您的订单/运单已发货。": false, "您的账单已到期": false, "https://t.cn/a1": false, "pay 10/month now": false, "【云栈】已发货": false,
+	} {
+		if namesFile(arg) != want {
+			t.Errorf("%q: %v, want %v", arg, !want, want)
+		}
+	}
+	if r := yizhan(t, "", "lint", "templatez/"); r.code != exitUsage {
+		t.Errorf("exit %d: %s%s", r.code, r.out, r.err)
+	}
+}
+
+// TestBrokenYAMLInAFolder: a file that cannot be read is told, not left out.
+func TestBrokenYAMLInAFolder(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "bad.yaml"), []byte("templates:\n  a: [\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := yizhan(t, "", "lint", dir); r.code != exitProblem || !strings.Contains(r.err, "bad.yaml") {
+		t.Errorf("exit %d: %s%s", r.code, r.out, r.err)
+	}
+}

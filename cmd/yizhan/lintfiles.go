@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/yizhan-dev/yizhan/rules"
@@ -19,8 +20,20 @@ const maxLintFiles = 10_000
 // lintable are the endings of the files that are read from a folder.
 var lintable = []string{".txt", ".yaml", ".yml"}
 
-// fileLike is an argument that means a file rather than a text.
-var fileLike = regexp.MustCompile(`^(~|\.{1,2})?[/\\]|^[^\s\p{Han}]*\.(txt|ya?ml|json|jsonl|ndjson|csv|md)$`)
+// fileLike is an argument that begins or ends as the name of a file or folder does.
+var fileLike = regexp.MustCompile(`(?i)^(~|\.{1,2})?[/\\]|\.(txt|html?|ya?ml|json|jsonl|ndjson|csv|md)$`)
+
+// namesFile says whether an argument that is no file was meant as one: a mistyped name must not pass as a text.
+// Sentences have punctuation or spaces, 您的订单/运单已发货。, and a link is what a text may well consist of.
+func namesFile(arg string) bool {
+	switch {
+	case strings.ContainsAny(arg, "，。！？；：、【】《》“”\r\n") || strings.Contains(arg, "://"):
+		return false
+	case fileLike.MatchString(arg):
+		return true
+	}
+	return strings.ContainsAny(arg, `/\`) && !strings.ContainsFunc(arg, unicode.IsSpace)
+}
 
 // collect judges what the arguments name.
 func (l *linter) collect(args []string) ([]lintedText, error) {
@@ -48,7 +61,7 @@ func (l *linter) argument(arg string) ([]lintedText, error) {
 	}
 	info, err := os.Stat(arg)
 	switch {
-	case err != nil && fileLike.MatchString(arg): // a mistyped name must not pass as a text
+	case err != nil && namesFile(arg):
 		return nil, fileError(err)
 	case err != nil:
 		return []lintedText{l.judge("", 0, arg)}, nil
@@ -100,7 +113,7 @@ func (l *linter) file(name string, named bool) ([]lintedText, error) {
 	var whole strictyaml.Section
 	if err := strictyaml.Decode([]byte(text), &whole); err == nil {
 		_ = whole.Peek(&top) // what is no rules file has no templates
-	} else if named {
+	} else { // in a folder as well: its templates, if it has any, would go unjudged
 		return nil, problemError(name+" 有误", name+" has mistakes").because(err)
 	}
 	if len(top.Templates) == 0 {

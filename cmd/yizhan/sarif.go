@@ -88,8 +88,19 @@ func sarifOf(texts []lintedText) sarifLog {
 		d.Rules = append(d.Rules, sarifRule{r.ID, sarifMessage{say(r.Text)}, r.Text})
 		index[r.ID] = i
 	}
+	indexes := map[*fileText]*textIndex{} // the texts of a file share one
 	for i := range texts {
 		t := &texts[i]
+		if len(t.Hits) == 0 {
+			continue
+		}
+		ix := indexes[t.source]
+		if t.source == nil {
+			ix = indexText(t.message.Text)
+		} else if ix == nil {
+			ix = indexText(t.source.text)
+			indexes[t.source] = ix
+		}
 		for _, h := range t.Hits {
 			text := hitLine(h)
 			if t.Template != "" {
@@ -105,7 +116,7 @@ func sarifOf(texts []lintedText) sarifLog {
 			r := sarifResult{RuleID: h.Rule, RuleIndex: index[h.Rule], Level: level, Message: sarifMessage{oneLine(clean(text))}, Properties: h}
 			var at sarifLocation
 			at.PhysicalLocation.ArtifactLocation.URI = fileURI(t.File)
-			at.PhysicalLocation.Region = t.region(h)
+			at.PhysicalLocation.Region = t.region(ix, h)
 			r.Locations = []sarifLocation{at}
 			run.Results = append(run.Results, r)
 		}
@@ -131,47 +142,64 @@ func fileURI(name string) string {
 	return u.String()
 }
 
-// region is where a hit stands in its file.
-func (t *lintedText) region(h schemas.Hit) sarifRegion {
-	text, offset := t.message.Text, h.Start
+// textIndex finds lines and code points of a text without reading it anew for each hit.
+type textIndex struct {
+	runes []rune
+	lines []int // where each line starts, in code points
+	bytes []int // the same in bytes
+}
+
+func indexText(text string) *textIndex {
+	ix := &textIndex{runes: []rune(text), lines: []int{0}, bytes: []int{0}}
+	n := 0
+	for i, r := range text {
+		if n++; r == '\n' {
+			ix.lines, ix.bytes = append(ix.lines, n), append(ix.bytes, i+1)
+		}
+	}
+	return ix
+}
+
+// lineColumn is the place of an offset in code points, both from 1.
+func (ix *textIndex) lineColumn(offset int) (line, column int) {
+	line, found := slices.BinarySearch(ix.lines, offset)
+	if found {
+		line++
+	}
+	return line, offset - ix.lines[line-1] + 1
+}
+
+// region is where a hit stands in its file, or the argument, that ix is of.
+func (t *lintedText) region(ix *textIndex, h schemas.Hit) sarifRegion {
+	offset := h.Start
 	if t.source != nil {
-		text, offset = t.source.text, t.offset+h.Start
+		offset = t.offset + h.Start
 	}
 	length := h.End - h.Start
 	if t.Template != "" {
-		if offset = t.inTemplate(h); offset < 0 { // it runs over a value: the template's section
+		if offset = t.inTemplate(ix, h); offset < 0 { // it runs over a value: the template's section
 			return sarifRegion{StartLine: max(t.Line, 1), StartColumn: max(t.column, 1)}
 		}
 	} else if h.Field != "text" { // of the signature, or of the message as a whole
 		offset, length = t.offset, 0
 	}
-	runes := []rune(text)
-	if offset+length > len(runes) {
+	if offset+length > len(ix.runes) {
 		return sarifRegion{StartLine: 1, StartColumn: 1}
 	}
 	r := sarifRegion{CharOffset: &offset, CharLength: &length}
-	r.StartLine, r.StartColumn = lineColumn(runes[:offset])
-	r.EndLine, r.EndColumn = lineColumn(runes[:offset+length])
-	if length > 0 {
-		r.Snippet = &sarifMessage{string(runes[offset : offset+length])}
+	r.StartLine, r.StartColumn = ix.lineColumn(offset)
+	r.EndLine, r.EndColumn = ix.lineColumn(offset + length)
+	// A hit that leaves its words out or masks them does so because they are private: the log is uploaded, so
+	// it must not bring them back.
+	if length > 0 && string(ix.runes[offset:offset+length]) == h.Text {
+		r.Snippet = &sarifMessage{h.Text}
 	}
 	return r
 }
 
-// lineColumn is the place right behind text.
-func lineColumn(text []rune) (line, column int) {
-	line, column = 1, 1
-	for _, r := range text {
-		if column++; r == '\n' {
-			line, column = line+1, 1
-		}
-	}
-	return line, column
-}
-
 // inTemplate is the offset of a hit in the rules file, in code points; -1 when the matched text does not stand
 // there as it is. The same words are told apart by how many of them come before.
-func (t *lintedText) inTemplate(h schemas.Hit) int {
+func (t *lintedText) inTemplate(ix *textIndex, h schemas.Hit) int {
 	if h.Text == "" || t.source == nil {
 		return -1
 	}
@@ -184,10 +212,9 @@ func (t *lintedText) inTemplate(h schemas.Hit) int {
 		}
 		before += strings.Count(field.text, h.Text)
 	}
-	file, at := t.source.text, 0
-	for range t.Line - 1 {
-		at += strings.IndexByte(file[at:], '\n') + 1
-	}
+	line := min(max(t.Line, 1), len(ix.lines)) - 1
+	file, from := t.source.text, ix.bytes[line]
+	at := from
 	for {
 		i := strings.Index(file[at:], h.Text)
 		if i < 0 {
@@ -195,7 +222,7 @@ func (t *lintedText) inTemplate(h schemas.Hit) int {
 		}
 		at += i
 		if before--; before < 0 {
-			return utf8.RuneCountInString(file[:at])
+			return ix.lines[line] + utf8.RuneCountInString(file[from:at])
 		}
 		at += len(h.Text)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -52,8 +53,11 @@ func (s *server) lint(w *answer, r *http.Request) error {
 	if book == nil {
 		return unavailable()
 	}
-	if q.Tenant != "" && !who.allowsTenant(q.Tenant) {
-		return notYours(who, q.Tenant)
+	if only := who.tenants(); q.Tenant == "" && len(only) == 1 {
+		q.Tenant = only[0] // the rules of the default tenant are none of this key's business
+	}
+	if tenant := cmp.Or(q.Tenant, schemas.DefaultTenant); !who.allowsTenant(tenant) {
+		return notYours(who, tenant)
 	}
 	if problems := q.check(s.cfg.Tenants); problems != nil {
 		return invalid(problems)
@@ -123,7 +127,7 @@ func (q *lintRequest) input(book *rules.Book) (rules.Input, error) {
 			if d.Message.Params == nil {
 				d.Message.Params = map[string]string{}
 			}
-			d.Message.Params[name] = fmt.Sprint(v)
+			d.Message.Params[name] = paramText(v)
 		}
 		return d.Input(), nil
 	}
@@ -139,4 +143,15 @@ func (q *lintRequest) input(book *rules.Book) (rules.Input, error) {
 	}
 	d.Message = m
 	return d.Input(), err
+}
+
+// paramText writes a value as rendering does: a number as people write it, 13800138000, not 1.3800138e+10.
+func paramText(v any) string {
+	switch v := v.(type) {
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	case nil:
+		return ""
+	}
+	return fmt.Sprint(v)
 }

@@ -91,6 +91,30 @@ func TestAnyKeyMayLint(t *testing.T) {
 	}
 }
 
+// TestLintWithoutTenant: a key of one tenant is judged as that, one of several must say which.
+func TestLintWithoutTenant(t *testing.T) {
+	r := newRig(t)
+	dir, file := secretFile(t, secretOne)
+	url := r.serve(Config{Dir: dir, Tenants: []string{"default", "acme", "beta"}, Keys: []Key{
+		{ID: "one", SecretFile: file, Roles: []string{RolePublish}, Tenants: []string{"acme"}},
+		{ID: "two", SecretFile: file, Roles: []string{RolePublish}, Tenants: []string{"acme", "beta"}},
+	}}) + "/v1/lint"
+	for key, status := range map[string]int{"one": 200, "two": 403} {
+		q := request{url: url, body: `{"text":"您好"}`, header: map[string]string{"Authorization": "Bearer " + key + "." + secretOne}}
+		if got := q.do(t); got.StatusCode != status {
+			t.Errorf("%s: %d, want %d", key, got.StatusCode, status)
+		}
+	}
+}
+
+func TestParamText(t *testing.T) {
+	for want, v := range map[string]any{"13800138000": 13800138000.0, "12.5": 12.5, "true": true, "x": "x", "": nil} {
+		if got := paramText(v); got != want {
+			t.Errorf("%v: %q, want %q", v, got, want)
+		}
+	}
+}
+
 // TestRefusedAtPublish: with publish: refuse a producer gets 422 and the place of the words; with accept
 // the same event is stored, for the worker to suppress.
 func TestRefusedAtPublish(t *testing.T) {
