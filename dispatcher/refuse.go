@@ -1,8 +1,11 @@
 package dispatcher
 
 import (
+	"html"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json"
 
 	"github.com/yizhan-dev/yizhan/channels"
 	"github.com/yizhan-dev/yizhan/rules"
@@ -29,6 +32,7 @@ func (d *Dispatcher) Refusals(e *schemas.Event, now time.Time) []schemas.Problem
 			if h.Action != rules.ReportBlock {
 				continue
 			}
+			h = blamed(e, &p.delivery.Message, h)
 			// Several recipients, and several channels, get the same words: told once.
 			if told := (words{pointerOf(e, h), h.Rule, h.Text}); !seen[told] {
 				seen[told] = true
@@ -52,10 +56,57 @@ func refusal(e *schemas.Event, h schemas.Hit) schemas.Problem {
 	return p
 }
 
+// blamed is the hit with the parameter whose words it is, where the rule could not tell: a mail and a
+// webhook message are rendered here and carry no parameters. Where several parameters, or none, hold the
+// words, the hit stays as it is.
+func blamed(e *schemas.Event, m *schemas.Message, h schemas.Hit) schemas.Hit {
+	if strings.HasPrefix(h.Origin, paramPrefix) || strings.HasPrefix(h.Field, paramPrefix) || h.Origin != "" && len(m.Params) > 0 {
+		return h
+	}
+	words := wordsOf(m, h)
+	if words == "" {
+		return h
+	}
+	from := ""
+	for name, v := range e.Data.Params {
+		if s, ok := v.(string); ok && strings.Contains(s, words) {
+			if from != "" {
+				return h
+			}
+			from = paramPrefix + name
+		}
+	}
+	if from != "" {
+		h.Origin = from
+	}
+	return h
+}
+
+// wordsOf are a hit's words as they stand in the message: those in the hit itself may be masked.
+func wordsOf(m *schemas.Message, h schemas.Hit) string {
+	c := schemas.Content{Subject: m.Subject, Text: m.Text, HTML: m.HTML}
+	var p rules.Payload
+	if len(m.Payload) > 0 && json.Unmarshal(m.Payload, &p) == nil && p.Content != nil {
+		c = *p.Content
+	}
+	field := []rune(map[string]string{"subject": c.Subject, "text": c.Text, "html": c.HTML}[h.Field])
+	if h.Start < 0 || h.Start >= h.End || h.End > len(field) {
+		return h.Text
+	}
+	words := string(field[h.Start:h.End])
+	if h.Field == "html" {
+		words = html.UnescapeString(words)
+	}
+	return words
+}
+
+// paramPrefix begins the field and the origin of a hit in a variable.
+const paramPrefix = "params/"
+
 // pointerOf is where in the event the words of a hit stand, as far as the rule could tell.
 func pointerOf(e *schemas.Event, h schemas.Hit) string {
 	for _, at := range []string{h.Origin, h.Field} {
-		if name, ok := strings.CutPrefix(at, "params/"); ok {
+		if name, ok := strings.CutPrefix(at, paramPrefix); ok {
 			return "/data/params/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
 		}
 	}

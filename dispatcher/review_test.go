@@ -22,11 +22,15 @@ type words struct{}
 
 func (words) Judge(in rules.Input) rules.Verdict {
 	var v rules.Verdict
+	origin := "params/name"
+	if len(in.Delivery.Message.Params) == 0 {
+		origin = "template" // as the content rules say it of a mail
+	}
 	for word, action := range map[string]string{"贷款": "block", "额度": "review"} {
 		if before, _, ok := strings.Cut(in.Delivery.Message.Text, word); ok {
 			at := len([]rune(before))
 			v.Hits = append(v.Hits, schemas.Hit{
-				Rule: "5", Action: action, Field: "text", Start: at, End: at + 2, Text: word, Origin: "params/name", Advice: schemas.Text{Zh: "删去", En: "drop it"},
+				Rule: "5", Action: action, Field: "text", Start: at, End: at + 2, Text: word, Origin: origin, Advice: schemas.Text{Zh: "删去", En: "drop it"},
 			})
 			if action == "block" {
 				v.Action, v.Rule = rules.Suppress, "5"
@@ -133,6 +137,7 @@ func TestRefusals(t *testing.T) {
 		return e
 	}
 	two := `{"category":"notification","to":[{"phone":"13800138000"},{"phone":"13900139000","email":"a@example.com"}],`
+	mail := `{"category":"notification","channels":["mail"],"to":[{"email":"a@example.com"}],`
 	for _, c := range []struct {
 		publish, data string
 		pointers      []string
@@ -140,9 +145,13 @@ func TestRefusals(t *testing.T) {
 		{"refuse", two + `"template":"hello","params":{"name":"贷款"}}`, []string{"/data/params/name"}},
 		{"refuse", two + `"template":"hello","params":{"name":"额度"}}`, nil},
 		{"refuse", two + `"template":"hello","params":{"name":"王芳"}}`, nil},
+		// A mail carries no parameters: the one that holds the words is sought, and SMS and mail are told once.
+		{"refuse", mail + `"template":"hello","params":{"name":"贷款","note":"额度"}}`, []string{"/data/params/name"}},
+		{"refuse", mail + `"template":"hello","params":{"name":"贷款","note":"贷款"}}`, []string{"/data/template"}},
+		{"refuse", mail + `"template":"loan","params":{"name":"王芳"}}`, []string{"/data/template"}},
 		{"accept", two + `"template":"hello","params":{"name":"贷款"}}`, nil},
 	} {
-		r.useWords("publish: " + c.publish + book)
+		r.useWords("publish: " + c.publish + book + `  loan: {mail: {subject: "你好", text: "贷款 {{.name}}"}}` + "\n")
 		var got []string
 		for _, p := range r.Refusals(event(c.data), time.Now()) {
 			got = append(got, p.Pointer)

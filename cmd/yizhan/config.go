@@ -145,21 +145,27 @@ func closeChannels(open map[string]channels.Channel) {
 
 // readBeside reads the files that rules.yaml names; relative ones start at its folder.
 func readBeside(rulesFile string) func(name string) ([]byte, error) {
-	return func(name string) ([]byte, error) {
-		if !filepath.IsAbs(name) {
-			name = filepath.Join(filepath.Dir(rulesFile), name)
-		}
-		return readBounded(name)
-	}
+	return func(name string) ([]byte, error) { return readBounded(besideRules(rulesFile, name)) }
 }
 
-// loadBook reads rules.yaml and checks it against the channels.
+// besideRules is where a file is that rules.yaml names.
+func besideRules(rulesFile, name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(filepath.Dir(rulesFile), name)
+}
+
+// loadBook reads rules.yaml and checks it against the channels. Without a Read of its own, env reads the
+// files that it names beside it.
 func (c *config) loadBook(open map[string]channels.Channel, env rules.Env) (*rules.Book, error) {
 	b, err := os.ReadFile(c.Rules)
 	if err != nil {
 		return nil, c.wrong("", setting("/rules", "读不到规则文件："+err.Error(), "the rules cannot be read: "+err.Error()))
 	}
-	env.Read = readBeside(c.Rules)
+	if env.Read == nil {
+		env.Read = readBeside(c.Rules)
+	}
 	book, err := rules.Load(b, guardFactories(), reserverFactories(), env)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Rules, err)

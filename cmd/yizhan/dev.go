@@ -70,6 +70,8 @@ func dev(ctx context.Context, u *ui, o devOptions) error {
 		return e
 	}
 	defer sb.Close()
+	// The log begins at warn here; who edits the rules waits for this line. It goes where the log goes.
+	s.onRules = func() { u.note(tr("规则已更新并生效：", "the changed rules are in force: ") + s.conf.Rules) }
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.run(ctx) })
 	g.Go(func() error {

@@ -29,7 +29,7 @@ const (
 
 func rulesCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "rules", Short: tr("检查和试运行规则文件", "Check and try out the rules file")}
-	cmd.AddCommand(rulesCheckCmd(), rulesExplainCmd(), rulesTestCmd(), backtestCmd())
+	cmd.AddCommand(rulesCheckCmd(), rulesExplainCmd(), rulesTestCmd(), rulesTrainCmd(), backtestCmd())
 	return cmd
 }
 

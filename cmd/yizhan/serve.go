@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -79,7 +78,10 @@ type service struct {
 	listener net.Listener
 	handler  http.Handler
 	lock     *os.File // of dev's data directory
-	rulesAt  string   // when the rules in force, and the files that they name, were written
+	// rulesRead is what the last load of the rules read or tried to read, and when each file was written;
+	// only loadRules and watchRules have it.
+	rulesRead map[string]string
+	onRules   func() // dev's: changed rules are in force
 }
 
 // openService brings everything up to the point where it can run. extra are handlers of `dev`.
@@ -182,17 +184,25 @@ func (s *service) close() {
 	_ = s.log.Sync()
 }
 
+// loadRules takes the rules into use. What it read is remembered also when it fails, as of before it was
+// read: a file that is written or mended from then on is a change.
 func (s *service) loadRules() error {
-	s.rulesAt = s.rulesWritten()
+	s.rulesRead = map[string]string{s.conf.Rules: writtenAt(s.conf.Rules)}
+	read := readBeside(s.conf.Rules)
 	book, err := s.conf.loadBook(s.Dispatcher.Channels, rules.Env{
 		Caps: broker.CapStore{B: s.Broker, Hasher: s.hasher}, Consents: broker.ConsentStore{B: s.Broker, Hasher: s.hasher},
+		Read: func(name string) ([]byte, error) {
+			if at := besideRules(s.conf.Rules, name); s.rulesRead[at] == "" {
+				s.rulesRead[at] = writtenAt(at)
+			}
+			return read(name)
+		},
 	})
 	if err != nil {
 		return err
 	}
 	s.SetBook(book)
 	s.warnOfTemplates(book)
-	s.rulesAt = s.rulesWritten() // with the files of the new rules
 	return nil
 }
 
@@ -210,43 +220,57 @@ func (s *service) warnOfTemplates(book *rules.Book) {
 	}
 }
 
-// rulesWritten tells one state of rules.yaml and the files that it names from another. Only what is
-// there counts: an editor that replaces a file takes it away for a moment.
-func (s *service) rulesWritten() string {
-	names := []string{s.conf.Rules}
-	if book := s.Book(); book != nil {
-		names = append(names, book.Files()...)
+// writtenAt tells one state of a file from another; "" when it is not there.
+func writtenAt(name string) string {
+	info, err := os.Stat(name)
+	if err != nil {
+		return ""
 	}
-	var at strings.Builder
-	for _, name := range names {
-		if !filepath.IsAbs(name) {
-			name = filepath.Join(filepath.Dir(s.conf.Rules), name)
-		}
-		if info, err := os.Stat(name); err == nil {
-			fmt.Fprintf(&at, "%s %d %d\n", name, info.ModTime().UnixNano(), info.Size())
-		}
-	}
-	return at.String()
+	return fmt.Sprint(info.ModTime().UnixNano(), " ", info.Size())
 }
 
-// watchRules takes a changed rules.yaml into use within seconds; a broken one is reported, and the
-// last good one stays.
+// rulesChanged says whether a file of the last load, failed or not, has changed since. Without rules.yaml
+// nothing has: an editor that replaces it takes it away for a moment.
+func (s *service) rulesChanged() bool {
+	if writtenAt(s.conf.Rules) == "" {
+		return false
+	}
+	for name, at := range s.rulesRead {
+		if writtenAt(name) != at {
+			return true
+		}
+	}
+	return false
+}
+
+// watchRules takes changed rules into use within seconds; broken ones are reported, and the last good
+// ones stay.
 func (s *service) watchRules(ctx context.Context) {
 	tick := time.NewTicker(2 * time.Second)
 	defer tick.Stop()
+	broken := false
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		if now := s.rulesWritten(); now == s.rulesAt || now == "" {
+		if !s.rulesChanged() {
 			continue
 		}
 		if err := s.loadRules(); err != nil {
 			s.log.Error("the changed rules are broken; the last good ones stay in force", zap.Error(err))
-		} else {
-			s.log.Info("rules reloaded", zap.String("file", s.conf.Rules))
+			broken = true
+			continue
+		}
+		level := zap.InfoLevel
+		if broken { // whoever was told of the mistake is told of its end, also at level warn
+			level = zap.WarnLevel
+		}
+		s.log.Log(level, "rules reloaded", zap.String("file", s.conf.Rules), zap.Bool("were_broken", broken))
+		broken = false
+		if s.onRules != nil {
+			s.onRules()
 		}
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -284,6 +285,45 @@ func TestChangedRulesAreTaken(t *testing.T) {
 	eventually(t, "the mended routes are in force", func() bool { return slices.Equal(s.Book().Routes(), []string{"mended"}) })
 	if n := logs.FilterMessageSnippet("broken").Len(); n != 1 {
 		t.Errorf("reported %d times", n)
+	}
+}
+
+// TestMissingFileOfRulesIsAwaited: a file that is missing or broken when rules.yaml first names it is
+// taken once it is there and right, without another touch of rules.yaml, and the end of the trouble is told.
+func TestMissingFileOfRulesIsAwaited(t *testing.T) {
+	dir := t.TempDir()
+	s, _ := openDevService(t, dir)
+	core, logs := observer.New(zap.WarnLevel)
+	s.log = zap.New(core)
+	told := make(chan struct{}, 1)
+	s.onRules = func() { told <- struct{}{} }
+	// Written whole under its name at once, at times that differ.
+	at := time.Now()
+	write := func(name, doc string) {
+		t.Helper()
+		at = at.Add(time.Minute)
+		next := filepath.Join(dir, name+".new")
+		if err := errors.Join(os.WriteFile(next, []byte(doc), 0o600), os.Chtimes(next, at, at), os.Rename(next, filepath.Join(dir, name))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start(t, s)
+	failures := func(n int) func() bool {
+		return func() bool { return logs.FilterMessageSnippet("are broken").Len() == n }
+	}
+	write("rules.yaml", "routes: [{name: own, send: [mail]}]\nguards: {content: {lexicons: [own.txt]}}\n")
+	eventually(t, "the missing file is reported", failures(1))
+	write("own.txt", "[no such rule]\n")
+	eventually(t, "the broken file is reported", failures(2))
+	write("own.txt", "@lexicon own 2026-11-25\n@rule 5\n火星贷\t100\n")
+	eventually(t, "the rules are in force", func() bool { return slices.Equal(s.Book().Routes(), []string{"own"}) })
+	select {
+	case <-told:
+	case <-time.After(patience):
+		t.Fatal("dev is not told")
+	}
+	if n := logs.FilterMessage("rules reloaded").FilterField(zap.Bool("were_broken", true)).Len(); n != 1 {
+		t.Errorf("the recovery is told %d times at level warn", n)
 	}
 }
 

@@ -118,7 +118,7 @@ func (s *server) postEvents(w *answer, r *http.Request) error {
 		}
 		return ""
 	}
-	if err := s.judge(who, events, at); err != nil {
+	if err := s.judge(r.Context(), who, events, at); err != nil {
 		return nothingStored(err)
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), acceptTimeout)
@@ -165,7 +165,7 @@ func eventTooLarge(pointer string) *problem {
 }
 
 // judge holds decoded events against the caller's key, the tenants and the rules.
-func (s *server) judge(who caller, events []*schemas.Event, at func(int) string) error {
+func (s *server) judge(ctx context.Context, who caller, events []*schemas.Event, at func(int) string) error {
 	var denied, bad []schemas.Problem
 	book := s.book()
 	for i, e := range events {
@@ -183,6 +183,15 @@ func (s *server) judge(who caller, events []*schemas.Event, at func(int) string)
 			wrong := book.CheckEvent(e)
 			if len(wrong) == 0 {
 				wrong = s.d.Refusals(e, time.Now())
+				if len(wrong) > 0 { // one that was taken in before the rules changed is a duplicate all the same
+					before, _, err := s.d.Ledger.Event(ctx, e.Tenant, e.Source, e.ID)
+					if err != nil {
+						return err
+					}
+					if before != nil {
+						wrong = nil
+					}
+				}
 			}
 			for _, p := range wrong {
 				p.Pointer = at(i) + p.Pointer

@@ -4,9 +4,12 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/yizhan-dev/yizhan/dispatcher/ledger"
 	"github.com/yizhan-dev/yizhan/rules"
 	"github.com/yizhan-dev/yizhan/rules/signature"
+	"github.com/yizhan-dev/yizhan/schemas"
 )
 
 // TestLint: any key gets the report of a text with advice in both languages; what cannot be judged is
@@ -115,8 +118,14 @@ func TestRefusedAtPublish(t *testing.T) {
 			if len(p.Problems) != 1 || p.Problems[0].Keyword != "rule-9" || !strings.HasPrefix(p.Problems[0].Pointer, "/data/") || !strings.Contains(p.Problems[0].Zh, "【星河】") || r.stored() != 0 {
 				t.Errorf("%+v, %d stored", p, r.stored())
 			}
+			// What was taken in before the rules changed is a duplicate, not a mistake.
+			before := &ledger.EventRecord{Time: time.Now(), Event: schemas.EventRef{Source: "/erp/test", ID: "a", Type: "erp.invoice.due"}, Tenant: "acme", State: schemas.Planned}
+			if _, err := r.d.Ledger.PutEvent(t.Context(), before, 0); err != nil {
+				t.Fatal(err)
+			}
+			request{url: url, body: bad}.do(t).want(t, http.StatusAccepted, nil)
 			request{url: url, body: event("b")}.do(t).want(t, http.StatusAccepted, nil)
-			if n := r.stored(); n != 1 {
+			if n := r.stored(); n != 2 {
 				t.Errorf("%d stored", n)
 			}
 		}

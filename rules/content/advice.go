@@ -53,6 +53,15 @@ var disguiseAdvice = schemas.Text{
 	En: "; the word is disguised, and carriers refuse the disguise itself: do not try another one",
 }
 
+// resembles is the advice where a message was learned to be like others, and no term says why.
+func (r Rule) resembles() schemas.Text {
+	id := r.String()
+	return schemas.Text{
+		Zh: "整条消息与违反规则 " + id + " 的样例相似，但没有命中词条；请人工查看，确认无误则无需修改",
+		En: "the message as a whole resembles those that break rule " + id + ", though no term was found; a person should look, and leave it as it is if it is in order",
+	}
+}
+
 func (r Rule) advise(via Via) schemas.Text {
 	text := advice[r]
 	if via >= ViaHidden {

@@ -38,6 +38,8 @@ type Config struct {
 	// Lexicons are files of one's own, read after those of the program; Tenants has more for single tenants.
 	Lexicons []string            `yaml:"lexicons"`
 	Tenants  map[string][]string `yaml:"tenants"`
+	// Score is a file of `yizhan rules train`. What it has learned may ask for a review, no more.
+	Score string `yaml:"score"`
 	// Classes say what kind of business message an event is; the first that fits counts.
 	Classes []ClassRule `yaml:"classes"`
 	// Review is what becomes of a message that a person should look at: send (default) or suppress.
@@ -119,6 +121,10 @@ func New(decode func(into any) error, env rules.Env) (rules.Guard, error) {
 	if g.judge, err = with(g.judge, files); err != nil {
 		return nil, err
 	}
+	scorer, err := readScore(c.Score, env)
+	if err != nil {
+		return nil, err
+	}
 	for tenant, names := range c.Tenants {
 		more, err := readAll(names, env)
 		if err != nil {
@@ -127,7 +133,9 @@ func New(decode func(into any) error, env rules.Env) (rules.Guard, error) {
 		if g.tenants[tenant], err = with(g.judge, slices.Concat(files, more)); err != nil {
 			return nil, err
 		}
+		g.tenants[tenant] = g.tenants[tenant].scored(scorer)
 	}
+	g.judge = g.judge.scored(scorer)
 	return g, nil
 }
 
@@ -197,7 +205,7 @@ func (g *guard) Judge(in rules.Input) rules.Verdict {
 		return rules.Verdict{}
 	}
 	verdict := rules.Verdict{Rule: v.rule.String(), Hits: v.hits}
-	if v.action == ActionBlock || v.action == ActionReview && g.suppress {
+	if v.action == ActionBlock || v.found == ActionReview && g.suppress {
 		verdict.Action = rules.Suppress
 	}
 	return verdict
@@ -236,7 +244,8 @@ type trial struct {
 	class    Class
 	params   map[string]string
 	template bool
-	action   Action
+	action   Action // of terms and scorer
+	found    Action // of terms alone
 	rule     Rule
 	hits     []schemas.Hit
 }
@@ -318,7 +327,8 @@ func (v *trial) variable(name, value string) {
 		return
 	}
 	var room [32]Hit
-	_, hits := v.judge.Judge(room[:0], value, v.class)
+	// Without the scorer: it has learned what whole messages look like, and what is doubtful may block here.
+	_, hits := v.judge.judgeTerms(room[:0], value, v.class)
 	v.enter("params/"+name, value, hits, true, nil)
 }
 
@@ -370,16 +380,20 @@ func (v *trial) enter(field, text string, hits []Hit, strict bool, in *places) {
 		if action > v.action {
 			v.action, v.rule = action, h.Rule
 		}
+		if h.Term != NoTerm { // resemblance stops nothing, whatever becomes of reviews
+			v.found = max(v.found, action)
+		}
 		if i >= len(named) || len(v.hits) >= maxHits || inside(named, i) {
 			continue
 		}
-		origin := field
-		if !strict {
-			origin = v.origin(text, h)
-		}
-		written := ""
-		if h.Term != NoTerm { // never the whole message
-			written = masked(text[h.Start:h.End])
+		origin, written, advice := field, "", h.Rule.resembles()
+		if h.Term == NoTerm { // the whole message is nobody's in particular, and is not repeated
+			origin = ""
+		} else {
+			written, advice = masked(text[h.Start:h.End]), h.Rule.advise(h.Via)
+			if !strict {
+				origin = v.origin(text, h)
+			}
 		}
 		start, end, startByte, endByte := h.RuneStart, h.RuneEnd, h.Start, h.End
 		if in != nil {
@@ -389,7 +403,7 @@ func (v *trial) enter(field, text string, hits []Hit, strict bool, in *places) {
 			Rule: h.Rule.String(), Action: action.String(), Field: field,
 			Start: start, End: end, StartByte: startByte, EndByte: endByte,
 			Text: written, Term: v.judge.Term(h.Term), Via: h.Via.String(), Cue: v.cue(named, h),
-			Origin: origin, Advice: h.Rule.advise(h.Via),
+			Origin: origin, Advice: advice,
 		})
 	}
 }

@@ -45,9 +45,7 @@ func (j *Judge) UseScorer(s Scorer) { j.scorer = s }
 // Judge says what a text of a class deserves, and appends to dst the hits of every rule that reached review
 // or block, in the order of the text. It allocates nothing but room in dst.
 func (j *Judge) Judge(dst []Hit, text string, class Class) (Action, []Hit) {
-	sc := pool.Get().(*scratch)
-	defer pool.Put(sc)
-	action, dst := j.judge(sc, dst, text, class)
+	action, dst := j.judgeTerms(dst, text, class)
 	if action == ActionPass && j.scorer != nil && text != "" {
 		rule, margin := j.scorer.Score(text)
 		if action = min(ActionReview, policyOf(class)[rule].strongest); margin > 0 && action > ActionPass {
@@ -56,6 +54,13 @@ func (j *Judge) Judge(dst []Hit, text string, class Class) (Action, []Hit) {
 		action = ActionPass
 	}
 	return action, dst
+}
+
+// judgeTerms is Judge without the scorer.
+func (j *Judge) judgeTerms(dst []Hit, text string, class Class) (Action, []Hit) {
+	sc := pool.Get().(*scratch)
+	defer pool.Put(sc)
+	return j.judge(sc, dst, text, class)
 }
 
 func (j *Judge) judge(sc *scratch, dst []Hit, text string, class Class) (Action, []Hit) {

@@ -16,10 +16,10 @@ const maxURL = 32 << 10
 
 // find returns the URLs of a text, in order and without overlaps: those with a scheme, and names of hosts
 // that a phone or mail program makes clickable (t.cn/AbC, www.example.com). One within the query of another is a
-// part of it.
-func find(s string) []span {
+// part of it. It stops after so many.
+func find(s string, most int) []span {
 	var out []span
-	for i := 0; i < len(s); {
+	for i := 0; i < len(s) && len(out) < most; {
 		k := strings.IndexAny(s[i:], ":.")
 		if k < 0 {
 			break
@@ -98,11 +98,17 @@ func tail(s string, i int) int {
 		for j < len(s) && j-i < maxURL {
 			c := s[j]
 			if c >= utf8.RuneSelf {
-				if n := between(s[j:]); query && n > 0 {
-					j += n
-					continue
+				n := 0
+				if query {
+					n = between(s[j:])
+				} else if s[j-1] == '/' {
+					n = names(s[j:])
 				}
-				break
+				if n == 0 {
+					break
+				}
+				j += n
+				continue
 			}
 			if !alnum(c) && strings.IndexByte("-._~:/?#[]@!$&'()*+,;=%{}|^\\", c) < 0 || comesAgain(s, j) {
 				break
@@ -152,6 +158,35 @@ func between(s string) int {
 			return i
 		case r < utf8.RuneSelf && !alnum(byte(r)) && r != '%' && r != '-' && r != '_',
 			r >= utf8.RuneSelf && !unicode.IsLetter(r) && !unicode.IsNumber(r):
+			return 0
+		}
+	}
+	return 0
+}
+
+// names is the length of a piece of a path that begins with a letter that is not ASCII: names that nobody
+// encoded (/登录?token=…). 0 when no query with a name=value follows: then it is the sentence going on. A dot behind such a
+// letter would be of another host: /或b.cn/?x=1.
+func names(s string) int {
+	foreign := false // in this name of the path
+	for i, r := range s {
+		switch {
+		case i > 256:
+			return 0
+		case r == '?':
+			n := i + 1
+			for n < len(s) && n-i < 64 && (alnum(s[n]) || strings.IndexByte("-_.", s[n]) >= 0) {
+				n++
+			}
+			if n == i+1 || n == len(s) || s[n] != '=' {
+				return 0
+			}
+			return i
+		case r == '/':
+			foreign = false
+		case r >= utf8.RuneSelf && (unicode.IsLetter(r) || unicode.IsNumber(r)):
+			foreign = true
+		case r >= utf8.RuneSelf, r == '.' && foreign, !alnum(byte(r)) && strings.IndexByte("-._~%", byte(r)) < 0:
 			return 0
 		}
 	}

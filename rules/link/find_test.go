@@ -31,6 +31,13 @@ func TestFind(t *testing.T) {
 		"https://a.cn/x?name=张三&token=1 好":                {"https://a.cn/x?name=张三&token=1"},
 		"https://a.cn/x?name=张三 &token=1":                 {"https://a.cn/x?name="},
 		"https://a.cn/x?a=1请在今天办理":                        {"https://a.cn/x?a=1"},
+		"见https://a.cn/登录?access_token=1，请点击":             {"https://a.cn/登录?access_token=1"},
+		"https://a.cn/系统/v1.2/登录?a=1 好":                   {"https://a.cn/系统/v1.2/登录?a=1"},
+		"https://a.cn/登录?是不是a=1":                          {"https://a.cn/"},
+		"https://a.cn/登录，或?a=1":                           {"https://a.cn/"},
+		"https://a.cn/或b.cn/?x=1":                         {"https://a.cn/", "b.cn/?x=1"},
+		"https://a.cn/请看http://b.cn/?x=1":                 {"https://a.cn/", "http://b.cn/?x=1"},
+		"https://a.cn/登录?":                                {"https://a.cn/"},
 		"https://user:pw@a.cn/":                           {"https://user:pw@a.cn/"},
 		"https://":                                        nil,
 		"https://...":                                     nil,
@@ -46,7 +53,7 @@ func TestFind(t *testing.T) {
 		"a..com/b":                                        nil,
 	} {
 		var got []string
-		for _, s := range find(text) {
+		for _, s := range find(text, maxLinks) {
 			got = append(got, text[s.start:s.end])
 		}
 		if !slices.Equal(got, want) {
@@ -61,7 +68,7 @@ func FuzzFind(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		end := 0
-		for _, u := range find(s) {
+		for _, u := range find(s, maxLinks) {
 			if u.start < end || u.end <= u.start || u.end > len(s) {
 				t.Fatalf("%+v of %q", u, s)
 			}
@@ -73,7 +80,7 @@ func FuzzFind(f *testing.F) {
 			}
 		}
 		// With a known host in front, a URL is found whatever follows.
-		if u := find("https://erp.example.com/" + s); len(u) == 0 || u[0].start != 0 || u[0].end < len("https://erp.example.com") {
+		if u := find("https://erp.example.com/"+s, maxLinks); len(u) == 0 || u[0].start != 0 || u[0].end < len("https://erp.example.com") {
 			t.Fatalf("%q: %+v", s, u)
 		}
 	})
@@ -84,7 +91,7 @@ func TestShortenersAreHosts(t *testing.T) {
 		t.Fatalf("%d hosts", len(shorteners))
 	}
 	for host := range shorteners {
-		if s := find(host + "/a"); len(s) != 1 || strings.ToLower(host) != host {
+		if s := find(host+"/a", maxLinks); len(s) != 1 || strings.ToLower(host) != host {
 			t.Errorf("%q is no host that can be found", host)
 		}
 	}

@@ -230,8 +230,8 @@ type Problem struct {
 	schemas.Text
 }
 
-// Check finds what makes the link unsafe at the time now: its form, its age (at most maxLife), single use. It
-// does not compute the signature; [Kingdee.Verify] does.
+// Check finds what makes the link unsafe at the time now: its form, its age (at most maxLife), single use. Where
+// now is zero there is no clock, and the age is not judged. It does not compute the signature; [Kingdee.Verify] does.
 func (k *Kingdee) Check(now time.Time, maxLife time.Duration) []Problem {
 	var out []Problem
 	add := func(code, zh, en string, args ...any) {
@@ -265,7 +265,7 @@ func (k *Kingdee) Check(now time.Time, maxLife time.Duration) []Problem {
 		add("kingdee-reusable", `登录链接可重复使用；请在 otherargs 中写入 |{'permitcount':'1'} 并计入签名`,
 			`the login link can be used again and again; put |{'permitcount':'1'} into otherargs, and permitcount into the signature`)
 	}
-	if !k.Timestamp.IsZero() {
+	if !k.Timestamp.IsZero() && !now.IsZero() {
 		switch age := now.Sub(k.Timestamp); {
 		case age > maxLife:
 			add("kingdee-old", "登录链接生成于 %s，已超过有效期 %s；请在发送前重新生成", "the login link was made at %s, longer ago than its life of %s; make a new one right before sending",

@@ -306,7 +306,7 @@ func nested(url string, depth int) []string {
 	if depth == maxDepth {
 		return out
 	}
-	_, rest, _ := strings.Cut(url, "://")
+	_, rest := cutScheme(url)
 	i := strings.IndexAny(rest, "/?#")
 	if i < 0 || len(url) > maxURL {
 		return out
@@ -315,7 +315,7 @@ func nested(url string, depth int) []string {
 	if !strings.Contains(inner, "://") {
 		return out
 	}
-	for _, s := range find(inner) {
+	for _, s := range find(inner, maxLinks) {
 		if u := inner[s.start:s.end]; strings.Contains(u, "://") && len(out) < maxHits {
 			out = append(out, nested(u, depth+1)...)
 		}

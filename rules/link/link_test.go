@@ -290,6 +290,28 @@ func TestLinkOutlivesMessage(t *testing.T) {
 	}
 }
 
+// Lint may have no clock: what depends on the time is left out, the rest is said.
+func TestWithoutClock(t *testing.T) {
+	expires := made.Add(time.Hour)
+	for name, c := range map[string]struct{ text, clock, none string }{
+		"kingdee-old":      {url(t, signed(func(k *Kingdee) { k.Timestamp = now.Add(-2 * MaxLife) })), "block kingdee-old", ""},
+		"kingdee-future":   {url(t, signed(func(k *Kingdee) { k.Timestamp = now.Add(time.Hour) })), "block kingdee-future, review kingdee-outlives", "review kingdee-outlives"},
+		"kingdee-reusable": {url(t, signed(func(k *Kingdee) { k.OtherArgs, k.Timestamp = "", now.Add(-2*MaxLife) })), "block kingdee-reusable, block kingdee-old", "block kingdee-reusable"},
+		"kingdee-outlives": {url(t, signed(nil)), "review kingdee-outlives", "review kingdee-outlives"}, // by two given times
+		"jwt-long":         {"https://erp.example.com/x?jwt=" + jwt(`{"exp":1710000000}`), "block jwt-long", "review jwt"},
+		"jwt-ended":        {"https://erp.example.com/x?jwt=" + jwt(`{"exp":1700003000}`), "block jwt-ended", "review jwt"},
+		"jwt":              {"https://erp.example.com/x?jwt=" + jwt(`{"exp":1700090000}`), "review jwt", "review jwt"},
+		"jwt-endless":      {"https://erp.example.com/x?jwt=" + jwt(`{"sub":"1"}`), "block jwt-endless", "block jwt-endless"},
+	} {
+		for at, want := range map[time.Time]string{now: c.clock, {}: c.none} {
+			v := mustOpen(t, "").Judge(rules.Input{Kind: "sms", Now: at, Delivery: &schemas.Delivery{Expires: expires, Message: schemas.Message{Text: c.text}}})
+			if got := codes(v); got != want {
+				t.Errorf("%s at %s: got %q, want %q", name, at, got, want)
+			}
+		}
+	}
+}
+
 func TestConfig(t *testing.T) {
 	for section, want := range map[string]string{
 		"{allow_hosts: ['https://erp.example.com']}":  "is no host",

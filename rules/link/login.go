@@ -148,6 +148,8 @@ func (g *guard) judgeToken(a *address, now time.Time) (out []finding, certain bo
 		case exp.IsZero():
 			out = append(out, found("jwt-endless", true, "链接中的令牌（参数 %[1]s）没有失效时间；请使用 5 天内失效、只能使用一次的令牌",
 				"the token in the link (parameter %[1]s) never ends; use one that ends within 5 days and is good once only", shown(p.name)))
+		case now.IsZero(): // no clock (lint): whether it is too long or has ended, sending will tell
+			out = append(out, onceOnly(p.name))
 		case exp.After(now.Add(g.maxLife)):
 			out = append(out, found("jwt-long", true, "链接中的令牌（参数 %[1]s）到 %[2]s 才失效，超过允许的 %[3]s；请缩短有效期",
 				"the token in the link (parameter %[1]s) is good until %[2]s, longer than the %[3]s allowed; make it shorter", shown(p.name), stamp(exp, now), hours(g.maxLife)))
@@ -155,8 +157,7 @@ func (g *guard) judgeToken(a *address, now time.Time) (out []finding, certain bo
 			out = append(out, found("jwt-ended", true, "链接中的令牌（参数 %[1]s）已于 %[2]s 失效；请在发送前重新生成",
 				"the token in the link (parameter %[1]s) ended at %[2]s; make a new one right before sending", shown(p.name), stamp(exp, now)))
 		default:
-			out = append(out, found("jwt", false, "链接中的令牌（参数 %[1]s）可直接登录，且看不出使用次数；请确认它只能使用一次",
-				"the token in the link (parameter %[1]s) logs somebody in and does not show how often; make sure that it is good once only", shown(p.name)))
+			out = append(out, onceOnly(p.name))
 		}
 	}
 	if len(out) == 0 && loginPath(a.path) {
@@ -164,6 +165,12 @@ func (g *guard) judgeToken(a *address, now time.Time) (out []finding, certain bo
 			"the link looks as if it logged somebody in (a token in its path); make sure that it is good for 5 days at most and once only, or lead to the login page instead"))
 	}
 	return out, certain
+}
+
+// onceOnly is what is to be said about a token that may well be safe.
+func onceOnly(name string) finding {
+	return found("jwt", false, "链接中的令牌（参数 %[1]s）可直接登录，且看不出使用次数；请确认它只能使用一次",
+		"the token in the link (parameter %[1]s) logs somebody in and does not show how often; make sure that it is good once only", shown(name))
 }
 
 // shown is a parameter's name in an advice. A fragment or query without names is its value.

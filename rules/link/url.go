@@ -25,10 +25,8 @@ type param struct{ name, value string }
 
 func split(s string) address {
 	var a address
-	rest := s
-	if scheme, after, ok := strings.Cut(s, "://"); ok && strings.Trim(scheme, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.") == "" {
-		a.scheme, rest = strings.ToLower(scheme), after
-	}
+	scheme, rest := cutScheme(s)
+	a.scheme = strings.ToLower(scheme)
 	end := strings.IndexAny(rest, "/?#\\")
 	if end < 0 {
 		end = len(rest)
@@ -51,6 +49,44 @@ func split(s string) address {
 	}
 	a.add(fragment, "&")
 	return a
+}
+
+// cutScheme is what stands before and behind ://, if that begins the URL; in /go?to=https://a.cn it does not.
+func cutScheme(s string) (scheme, rest string) {
+	if scheme, rest, ok := strings.Cut(s, "://"); ok && strings.Trim(scheme, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.") == "" {
+		return scheme, rest
+	}
+	return "", s
+}
+
+// browsed is the URL to which a browser goes from an attribute's value; "" when the value is none, or one
+// without a host and a path. (URL Standard, url.spec.whatwg.org, 4.4: tabs and line breaks count for nothing, \ is a /,
+// and of the slashes behind https: there may be any number.) Behind // a mail program takes https. A name of a host
+// alone counts as one, since mail programs put http:// in front.
+func browsed(value string) string {
+	s := strings.NewReplacer("\t", "", "\r", "", "\n", "").Replace(value[:min(len(value), maxURL)])
+	end := strings.IndexAny(s, "?#")
+	if end < 0 {
+		end = len(s)
+	}
+	slashed := strings.ReplaceAll(s[:end], "\\", "/") + s[end:]
+	scheme, rest, ok := strings.Cut(slashed, ":")
+	switch lower := strings.ToLower(scheme); {
+	case ok && (lower == "http" || lower == "https"):
+	case strings.HasPrefix(slashed, "//"):
+		scheme, rest = "https", slashed
+	case strings.HasPrefix(slashed, "/"), strings.HasPrefix(slashed, "?"):
+		return slashed // below a <base>
+	default: // a scheme of its own, or a host alone
+		if u := find(s, 1); len(u) > 0 && u[0].start == 0 {
+			return s
+		}
+		return ""
+	}
+	if rest = strings.TrimLeft(rest, "/"); rest == "" {
+		return ""
+	}
+	return scheme + "://" + rest
 }
 
 // maxParams bounds what is looked at in one URL.
