@@ -2,7 +2,6 @@ package content
 
 import (
 	"fmt"
-	"math/bits"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -63,6 +62,9 @@ type Judge struct {
 	pairBits [1 << (pairHashBits - 5)]uint32
 	// Pairs of syllables that may begin a term by sound: one bit a pair.
 	soundBits [1 << (18 - 6)]uint64
+	// The kinds of characters, 0 for separators, and a bit for each pair of kinds that holds a pair of either.
+	kinds    [1 << 16]uint16
+	kindBits [kindWords]uint64
 	// Syllables that begin a term by sound, and the first two letters of such syllables.
 	soundFirst   [sylMask + 1]bool
 	soundLetters [1 << 10]bool
@@ -201,12 +203,7 @@ func (c *compiler) build() {
 			}
 		}
 	}
-	slices.Sort(c.keys)
-	c.keys = slices.Compact(c.keys)
-	for _, k := range c.keys {
-		h := pairHash(pairPrefix(k>>16), pairSuffix(k))
-		c.pairBits[h>>5] |= 1 << (h & 31)
-	}
+	c.fillKinds()
 }
 
 func by(subs []substitution) map[rune][]substitution {
@@ -217,15 +214,6 @@ func by(subs []substitution) map[rune][]substitution {
 	}
 	return m
 }
-
-// pairHashBits is the length of a pair's hash: 2 million bits, of which even 40,000 pairs set only 2 %.
-const pairHashBits = 21
-
-// pairSuffix is the second character's half of the hash of a pair of codes, pairPrefix the first one's: the
-// same number, turned, so that the scanner computes it once.
-func pairSuffix(e entry) uint32             { return (e & codeMask) * 0x9E3779B1 }
-func pairPrefix(e entry) uint32             { return bits.RotateLeft32(pairSuffix(e), 16) }
-func pairHash(prefix, suffix uint32) uint32 { return (prefix ^ suffix) >> (32 - pairHashBits) }
 
 func (c *compiler) term(t *collected) {
 	id := int32(len(c.terms))                                                 //nolint:gosec // bounded in Compile

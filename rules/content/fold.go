@@ -168,7 +168,7 @@ func newBase() *base {
 	for i, e := range b.bmp {
 		if classOf(e) == plain {
 			to := b.bmp[e&codeMask]
-			b.bmp[i] |= to & (sylMask<<sylShift | spoken)
+			b.bmp[i] = e&^(sylMask<<sylShift) | to&(sylMask<<sylShift|spoken)
 		}
 	}
 	for line := range strings.Lines(similarShapes) {

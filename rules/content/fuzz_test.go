@@ -237,13 +237,21 @@ func FuzzScan(f *testing.F) {
 // FuzzJudge: no bytes break the judge, in any channel, and what it reports is inside the text.
 func FuzzJudge(f *testing.F) {
 	j := judgeOf(f, testFile(f))
+	wary := *j // takes every pair to begin something
+	for i := range wary.kindBits {
+		wary.kindBits[i] = 1<<64 - 1
+	}
 	for _, s := range []string{
 		"博彩bocai勃采", "mai yi song yi", "l38ooool234", "一三八〇〇〇〇一二三四", "加我微信abc88990 www.a.com", "买h一e送g一", "１380零零⓪壹2３④", "http://", "a.com@b.cn",
 		"\xff\xfe", "12,300.00", "包装红包装", strings.Repeat("maiyi", 100), strings.Repeat("1 ", 100), "加......微信", "代代贝款",
+		"\U0002f8ae⾐寿⾐\U0002f85f⾐平太平台",
 	} {
 		f.Add(s, "invoice")
 	}
 	f.Fuzz(func(t *testing.T, s, class string) {
+		if got, want := j.scan(s, nil), wary.scan(s, nil); !slices.Equal(got, want) {
+			t.Fatalf("%q:\n got %v\nwant %v", s, got, want)
+		}
 		_, hits := j.Judge(nil, s, Class(class))
 		for _, h := range append(hits, j.All(nil, s)...) {
 			if h.Start < 0 || h.End > len(s) || h.Start >= h.End {

@@ -1,7 +1,6 @@
 package content
 
 import (
-	"math/bits"
 	"unicode/utf8"
 )
 
@@ -54,7 +53,7 @@ func (j *Judge) scan(s string, hits []raw) []raw {
 		case class == figure:
 			var end int
 			hits, end = j.number(s, i, k, hits)
-			hits = j.pair(s, prev, prevAt, e, k-1, hits)
+			hits = j.pair(s, prev, prevAt, e, end, k-1, hits)
 			if e&single != 0 {
 				hits = j.one(s, i, end, e, k, hits)
 			}
@@ -67,7 +66,7 @@ func (j *Judge) scan(s string, hits []raw) []raw {
 		case class != plain:
 			if codeOf(e) == '\\' {
 				if v, n := j.backslash(s, i, size); n > 0 {
-					hits = j.pair(s, prev, prevAt, v, k-1, hits)
+					hits = j.pair(s, prev, prevAt, v, i+n, k-1, hits)
 					if v&single != 0 {
 						hits = j.one(s, i, i+n, v, k, hits)
 					}
@@ -79,9 +78,9 @@ func (j *Judge) scan(s string, hits []raw) []raw {
 			i += size
 			continue
 		}
-		hits = j.pair(s, prev, prevAt, e, k-1, hits)
-		if x := soundPair(prev, e); j.soundBits[x>>6]>>(x&63)&1 != 0 {
-			hits = j.soundsLike(s, prevAt, i+size, x, k-1, hits)
+		hits = j.pair(s, prev, prevAt, e, i+size, k-1, hits)
+		if j.maySound(prev, e) {
+			hits = j.soundsLike(s, prevAt, i+size, soundPair(prev, e), k-1, hits)
 		}
 		if e&single != 0 {
 			hits = j.one(s, i, i+size, e, k, hits)
@@ -93,64 +92,27 @@ func (j *Judge) scan(s string, hits []raw) []raw {
 	return hits
 }
 
-// skim goes over ideographs and separators from s[i] on as long as nothing can begin there. Most of a clean
-// text is read by this loop alone, so it does as little as it can: a character is one look into the table, and
-// a bit each for its pair of codes and of syllables.
-func (j *Judge) skim(s string, i int, prev entry, prevAt int, k int32) (end int, last entry, lastAt int, n int32) {
-	prefix := pairPrefix(prev)
-	for i+4 <= len(s) { // one byte more than a character has, so that it is one load
-		b := s[i : i+4]
-		w := uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
-		if w&0xC0C0F0 != 0x8080E0 || w&0xFF == 0xE0 { // E0 may begin an overlong form
-			c := w & 0xFF
-			if c >= utf8.RuneSelf || j.bmp[c]&classMask < deleted || c == '\\' {
-				break
-			}
-			i++
-			continue
-		}
-		e := j.bmp[uint16(w<<12|w>>2&0xFC0|w>>16&0x3F)]
-		if e&(slow|single) != 0 {
-			if classOf(e) < deleted || codeOf(e) == '\\' {
-				break
-			}
-			i += 3
-			continue
-		}
-		suffix := pairSuffix(e)
-		h, x := pairHash(prefix, suffix), soundPair(prev, e)
-		if j.pairBits[h>>5]&(1<<(h&31)) != 0 || j.soundBits[x>>6]&(1<<(x&63)) != 0 {
-			break
-		}
-		prefix, prev, prevAt = bits.RotateLeft32(suffix, 16), e, i
-		i += 3
-		k++
-	}
-	return i, prev, prevAt, k
-}
-
-// soundPair is the index of two characters' syllables in soundBits.
-func soundPair(a, b entry) uint32 { return a>>(sylShift-9)&(sylMask<<9) | b>>sylShift&sylMask }
-
-// pair enters the patterns that begin with the kept character at s[at] and e behind it, if there are any.
-func (j *Judge) pair(s string, first entry, at int, e entry, k int32, hits []raw) []raw {
+// pair enters the patterns that begin with the kept character at s[at] and e behind it, which ends at s[:end], if
+// there are any. It looks one character further first: few pairs go on to a term.
+func (j *Judge) pair(s string, first entry, at int, e entry, end int, k int32, hits []raw) []raw {
 	if first == 0 || !j.mayPair(first, e) {
 		return hits
 	}
 	node, ok := j.pairs.get(uint64(codeOf(first))<<16 | uint64(codeOf(e)))
 	switch {
 	case ok:
+		if j.nodes[node] < 0 && end < len(s) {
+			if e, _ := j.at(&j.bmp, s, end); isIdeograph(e) {
+				if _, ok := j.edges.get(uint64(node)<<16 | uint64(codeOf(e))); !ok {
+					return hits
+				}
+			}
+		}
 		return j.match(s, at, node, k, hits)
 	case first&spoken != 0 && (e&spoken != 0 || classOf(e) == figure), classOf(first) == figure && e&spoken != 0:
 		return j.spelt(s, at, k, hits)
 	}
 	return hits
-}
-
-// mayPair says whether a pattern may begin with the pair.
-func (j *Judge) mayPair(first, second entry) bool {
-	h := pairHash(pairPrefix(first), pairSuffix(second))
-	return j.pairBits[h>>5]>>(h&31)&1 != 0
 }
 
 // backslash reads \/ as the letter v; n is its length in bytes, 0 when it is none.
@@ -525,7 +487,7 @@ func (j *Judge) word(s string, i int, prev entry, prevAt int, k int32, hits []ra
 		if classOf(e) != latin {
 			break
 		}
-		hits = j.pair(s, prev, prevAt, e, k-1, hits)
+		hits = j.pair(s, prev, prevAt, e, i+size, k-1, hits)
 		if e&single != 0 {
 			hits = j.one(s, i, i+size, e, k, hits)
 		}
