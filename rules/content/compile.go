@@ -93,6 +93,7 @@ type term struct {
 	peak       int16 // the most points under any rule
 	checkAllow bool
 	accuses    bool // has positive points under a rule
+	most       int  // all its positive points, of whatever rule
 	flags      termFlags
 }
 
@@ -223,6 +224,7 @@ func (c *compiler) term(t *collected) {
 			if w.points != 0 {
 				c.weights = append(c.weights, w)
 				out.peak = max(out.peak, w.points)
+				out.most += int(max(w.points, 0))
 				// Cues alone come to something for marketing only.
 				out.accuses = out.accuses || w.points > 0 && (!w.cue || w.rule == RuleAny || w.rule == RuleMarketing)
 			}

@@ -282,6 +282,11 @@ func (b *base) at(bmp *[1 << 16]entry, s string, i int) (e entry, size int) {
 
 // before reads the character that ends at s[:i].
 func (b *base) before(bmp *[1 << 16]entry, s string, i int) (e entry, size int) {
+	if i >= 3 {
+		if c, b1, b2 := s[i-3], s[i-2], s[i-1]; c-0xE1 < 0xF0-0xE1 && (b1^0x80)|(b2^0x80) < 0x40 {
+			return bmp[uint16(c)<<12|uint16(b1&0x3F)<<6|uint16(b2&0x3F)], 3
+		}
+	}
 	r, size := utf8.DecodeLastRuneInString(s[:i])
 	return b.of(bmp, r, size), size
 }

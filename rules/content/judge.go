@@ -1,6 +1,7 @@
 package content
 
 import (
+	"math/bits"
 	"slices"
 	"sync"
 )
@@ -65,7 +66,7 @@ func (j *Judge) judgeTerms(dst []Hit, text string, class Class) (Action, []Hit) 
 
 func (j *Judge) judge(sc *scratch, dst []Hit, text string, class Class) (Action, []Hit) {
 	sc.hits = j.scan(text, sc.hits[:0])
-	if !j.accuses(sc.hits) {
+	if !j.mayReach(sc.hits) {
 		return ActionPass, dst
 	}
 	sc.hits = j.prune(text, sc.hits)
@@ -77,14 +78,19 @@ func (j *Judge) judge(sc *scratch, dst []Hit, text string, class Class) (Action,
 	return most, j.report(dst, text, sc.hits, &reached)
 }
 
-// accuses says whether a hit speaks for a rule: most messages with hits have only cues of transactions.
-func (j *Judge) accuses(hits []raw) bool {
+// mayReach says whether the hits can come to anything: most messages with hits have only cues of transactions, or
+// too little. It takes every point of theirs for points of one rule.
+func (j *Judge) mayReach(hits []raw) bool {
+	accused, sum, disguise := false, 0, 0
 	for i := range hits {
-		if j.terms[hits[i].term].accuses {
-			return true
+		t := &j.terms[hits[i].term]
+		accused = accused || t.accuses
+		sum += t.most
+		if hits[i].via > ViaFold {
+			disguise = disguisePoints
 		}
 	}
-	return false
+	return accused && sum+disguise >= reviewAt
 }
 
 // All appends every hit of every rule, whatever it counts: what a term would find. Action is pass.
@@ -117,14 +123,16 @@ func (j *Judge) prune(text string, hits []raw) []raw {
 	})
 	n := 0
 	for i := range hits {
-		h := hits[i]
+		h := &hits[i]
 		if n > 0 && hits[n-1].term == h.term && hits[n-1].start == h.start && hits[n-1].end == h.end {
 			continue
 		}
 		if (h.via >= ViaPinyin || j.terms[h.term].checkAllow) && j.void(text, int(h.start), int(h.end), h.via) {
 			continue
 		}
-		hits[n] = h
+		if n < i {
+			hits[n] = *h
+		}
 		n++
 	}
 	return hits[:n]
@@ -287,23 +295,23 @@ func (j *Judge) report(dst []Hit, text string, hits []raw, reached *[ruleCount]A
 		h := &hits[i]
 		t := &j.terms[h.term]
 		for _, w := range j.weights[t.from:t.to] {
-			hit := Hit{Term: h.term, Rule: w.rule, Cue: w.cue, Via: h.via, Start: int(h.start), End: int(h.end), Points: int(w.points)}
+			rule, cue, action := w.rule, w.cue, ActionPass
 			switch {
 			case w.points <= 0:
 				continue
 			case w.rule == RuleAny || w.rule == RuleMarketing:
 				if reached[RuleMarketing] > ActionPass {
-					hit.Rule, hit.Cue = RuleMarketing, false
+					rule, cue = RuleMarketing, false
 				} else if !topic || w.rule == RuleMarketing {
 					continue
 				}
 			case reached[w.rule] == ActionPass:
 				continue
 			}
-			if hit.Rule != RuleAny {
-				hit.Action = reached[hit.Rule]
+			if rule != RuleAny {
+				action = reached[rule]
 			}
-			dst = append(dst, hit)
+			dst = append(dst, Hit{Term: h.term, Rule: rule, Cue: cue, Via: h.via, Start: int(h.start), End: int(h.end), Points: int(w.points), Action: action})
 		}
 	}
 	runes(text, dst[from:])
@@ -325,10 +333,15 @@ func runes(text string, hits []Hit) {
 // leads counts the bytes that begin a character. In UTF-8 that is the number of code points, and faster than
 // decoding them.
 func leads(s string) int {
-	n := 0
+	n := len(s)
+	for ; len(s) >= 8; s = s[8:] {
+		w := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 | // one load
+			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+		n -= bits.OnesCount64(w >> 7 &^ (w >> 6) & 0x0101010101010101) // the bytes 10xxxxxx
+	}
 	for i := range len(s) {
-		if s[i]&0xC0 != 0x80 {
-			n++
+		if s[i]&0xC0 == 0x80 {
+			n--
 		}
 	}
 	return n

@@ -82,14 +82,18 @@ type policy struct {
 
 // policyOf is the line of the table for a class; one that nobody knows is as good as none.
 func policyOf(c Class) *[ruleCount]policy {
-	if line, ok := policies()[c]; ok {
-		return line
+	if c != ClassUnknown {
+		if line, ok := policies()[c]; ok {
+			return line
+		}
 	}
-	return policies()[ClassUnknown]
+	return unknownPolicy
 }
 
+var unknownPolicy = newPolicy(ClassUnknown)
+
 var policies = sync.OnceValue(func() map[Class]*[ruleCount]policy {
-	table := map[Class]*[ruleCount]policy{ClassUnknown: newPolicy(ClassUnknown)}
+	table := make(map[Class]*[ruleCount]policy, len(Classes))
 	for _, c := range Classes {
 		table[c] = newPolicy(c)
 	}
