@@ -30,6 +30,9 @@ func see(source string) visible {
 	s.read(source, 0, false)
 	for i := 0; i < len(s.asides); i++ {
 		a := s.asides[i]
+		if a.source == "" {
+			continue // nothing, and perhaps behind the last byte
+		}
 		s.put("\n\n", a.at, 1) // more than a word goes on across
 		if a.markup {
 			s.read(a.source, a.at, true) // may add asides of its own
