@@ -113,7 +113,7 @@ func (l *linter) file(name string, named bool) ([]lintedText, error) {
 	var whole strictyaml.Section
 	if err := strictyaml.Decode([]byte(text), &whole); err == nil {
 		_ = whole.Peek(&top) // what is no rules file has no templates
-	} else { // in a folder as well: its templates, if it has any, would go unjudged
+	} else if named || strings.Contains("\n"+text, "\ntemplates:") { // its templates would go unjudged
 		return nil, problemError(name+" 有误", name+" has mistakes").because(err)
 	}
 	if len(top.Templates) == 0 {
