@@ -277,13 +277,13 @@ func (s *service) play(ctx context.Context, u *ui, base string) error {
 	u.printf("\n")
 	t.print(u, "  ")
 	first := fmt.Sprint(samples[0].Event["id"])
-	uncertain := strings.Replace(first, "login-code", "sms-uncertain", 1)
+	another := func(sample string) string { return strings.Replace(first, "login-code", sample, 1) }
 	server := ""
 	if base != defaultServer {
 		server = " --server " + base
 	}
 	u.printf("\n%s\n", tr("接下来可以试试：", "Try next:"))
-	for _, c := range []string{"trace " + first, "trace " + uncertain, "dead ls", "consent show zhu.hong@huaxing.example", "replay --where \"channel=sms\"", "rules check " + s.conf.Rules} {
+	for _, c := range []string{"trace " + first, "trace " + another("sms-uncertain"), "trace " + another("disguised-words"), "rules explain " + another("disguised-words") + " --rules " + s.conf.Rules, "dead ls", "consent show zhu.hong@huaxing.example", "replay --where \"channel=sms\"", "rules check " + s.conf.Rules} {
 		u.printf("  yizhan %s%s\n", c, server)
 	}
 	u.printf("  %s\n\n%s\n", base+"/sandbox/", tr("按 Ctrl+C 停止。", "Ctrl+C stops it."))
