@@ -28,16 +28,10 @@ func HitAt(rule, action, field, text string, start, end int, advice schemas.Text
 	}
 }
 
-// The actions of a hit, strongest last.
-const (
-	ActionReview = "review" // a person should look; it goes out all the same
-	ActionBlock  = "block"
-)
-
 // Judged is the verdict that hits ask for: Suppress in the name of the first that blocks, else Pass.
 func Judged(hits []schemas.Hit) Verdict {
 	for _, h := range hits {
-		if h.Action == ActionBlock {
+		if h.Action == ReportBlock {
 			return Verdict{Action: Suppress, Rule: h.Rule, Hits: hits}
 		}
 	}

@@ -68,7 +68,7 @@ func TestTwelveRules(t *testing.T) {
 			}
 			hits := example(tr("被拦截：", "Stopped:"), e.stopped, exitProblem)
 			if !slices.ContainsFunc(hits, func(h schemas.Hit) bool {
-				return h.Rule == e.rule && h.Action == rules.ActionBlock && h.Via == e.disguise
+				return h.Rule == e.rule && h.Action == rules.ReportBlock && h.Via == e.disguise
 			}) {
 				t.Errorf("rule %s, %q: %+v", e.rule, e.stopped, hits)
 			}

@@ -34,8 +34,8 @@ func New(decode func(into any) error, _ rules.Env) (rules.Guard, error) {
 	if err := decode(&action); err != nil {
 		return nil, err
 	}
-	action = cmp.Or(action, rules.ActionReview)
-	if !slices.Contains([]string{rules.ActionBlock, rules.ActionReview, "pass"}, action) {
+	action = cmp.Or(action, rules.ReportReview)
+	if !slices.Contains([]string{rules.ReportBlock, rules.ReportReview, "pass"}, action) {
 		return nil, fmt.Errorf("want block, review or pass, not %q", action)
 	}
 	return guard{action}, nil

@@ -297,9 +297,9 @@ func (r *Cap) full(entries []Entry, call Entry) rules.Verdict {
 	free := time.UnixMilli(next).Add(skew) // an entry begins that much before its call
 	at := free.In(shanghai).Format("2006-01-02 15:04:05")
 	v := rules.Verdict{Action: r.over, Rule: Rule, Until: free}
-	action := "block"
+	action := rules.ReportBlock
 	if r.over == rules.Hold {
-		action = "hold"
+		action = rules.ReportHold
 	}
 	advice := schemas.Text{
 		Zh: fmt.Sprintf("该号码的每日 %d 条限额已用 %d 条，北京时间 %s 起才有余量；请合并通知或改用其他通道", r.limits.max, used, at),

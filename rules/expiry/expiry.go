@@ -65,7 +65,7 @@ func (g guard) Judge(in rules.Input) rules.Verdict {
 		})
 	default:
 		return rules.Verdict{Action: rules.Hold, Rule: RuleNotBefore, Until: d.NotBefore, Hits: []schemas.Hit{{
-			Rule: RuleNotBefore, Action: "hold", Advice: schemas.Text{
+			Rule: RuleNotBefore, Action: rules.ReportHold, Advice: schemas.Text{
 				Zh: fmt.Sprintf("按要求在 %s 之后发送", stamp(d.NotBefore)),
 				En: fmt.Sprintf("to be sent after %s, as its producer asked", stamp(d.NotBefore)),
 			},
@@ -91,7 +91,7 @@ func (g guard) end(d *schemas.Delivery) time.Time {
 func expired(end time.Time, advice schemas.Text) rules.Verdict {
 	return rules.Verdict{
 		Action: rules.Expire, Rule: Rule, Until: end,
-		Hits: []schemas.Hit{{Rule: Rule, Action: "block", Advice: advice}},
+		Hits: []schemas.Hit{{Rule: Rule, Action: rules.ReportBlock, Advice: advice}},
 	}
 }
 

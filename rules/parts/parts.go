@@ -202,7 +202,7 @@ func (g *Guard) Judge(in rules.Input) rules.Verdict {
 	text := in.Delivery.Message.Text
 	n := utf8.RuneCountInString(text)
 	// The last characters, which are the surplus; of those that count two, a few too many.
-	h := rules.HitAt(Rule, rules.ActionBlock, "text", text, max(0, n-over), n, schemas.Text{
+	h := rules.HitAt(Rule, rules.ReportBlock, "text", text, max(0, n-over), n, schemas.Text{
 		Zh: fmt.Sprintf("短信连同签名共 %d 个字，计 %d 条；上限为 %d 个字（%d 条），请至少删去 %d 个字", p.Characters, p.Parts, limit, g.max, over),
 		En: fmt.Sprintf("the SMS has %d characters with its signature, that is %d parts; the limit is %d characters (parts: %d), cut at least %d", p.Characters, p.Parts, limit, g.max, over),
 	})

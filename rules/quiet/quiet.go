@@ -187,7 +187,7 @@ func (g guard) Judge(in rules.Input) rules.Verdict {
 		zone := windows[0].zone
 		why := g.why(windows, in.Now.In(zone))
 		return rules.Verdict{Action: rules.Bury, Rule: Rule, Hits: append([]schemas.Hit{{
-			Rule: Rule, Action: "block", Advice: schemas.Text{
+			Rule: Rule, Action: rules.ReportBlock, Advice: schemas.Text{
 				Zh: fmt.Sprintf("%s该类消息只在%s发送，但 %d 天内没有这样的时段；请检查 guards.quiet_hours 和日历", why.Zh, allow.Zh, maxDays),
 				En: fmt.Sprintf("%smessages of this category go out %s only, and there is no such time within %d days; look at guards.quiet_hours and its calendar", why.En, allow.En, maxDays),
 			},
@@ -205,7 +205,7 @@ func (g guard) Judge(in rules.Input) rules.Verdict {
 	}
 	at := until.Format("2006-01-02 15:04")
 	return rules.Verdict{Action: rules.Hold, Rule: Rule, Until: until, Hits: append([]schemas.Hit{{
-		Rule: Rule, Action: "hold", Advice: schemas.Text{
+		Rule: Rule, Action: rules.ReportHold, Advice: schemas.Text{
 			Zh: fmt.Sprintf("%s该类消息只在%s发送，将于 %s%s发出", why.Zh, allow.Zh, at, cmp.Or(day.Zh, " ")),
 			En: fmt.Sprintf("%smessages of this category go out %s only; this one will at %s%s", why.En, allow.En, at, day.En),
 		},
@@ -281,7 +281,7 @@ func (g guard) doubt(windows []window, from, to time.Time) []schemas.Hit {
 		if g.calendar.years[y] {
 			continue
 		}
-		hits = append(hits, schemas.Hit{Rule: Rule, Action: "review", Advice: schemas.Text{
+		hits = append(hits, schemas.Hit{Rule: Rule, Action: rules.ReportReview, Advice: schemas.Text{
 			Zh: fmt.Sprintf("没有 %d 年的日历，节假日和调休未计入，仅按星期判断；请在 guards.quiet_hours.calendar 指定的文件中补充", y),
 			En: fmt.Sprintf("no calendar for %d: its holidays and compensatory working days are not known, days go by the week; add them to the file of guards.quiet_hours.calendar", y),
 		}})

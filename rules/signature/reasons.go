@@ -14,11 +14,11 @@ type reason struct {
 }
 
 func block(rule, zh, en string) reason {
-	return reason{rule, rules.ActionBlock, schemas.Text{Zh: zh, En: en}}
+	return reason{rule, rules.ReportBlock, schemas.Text{Zh: zh, En: en}}
 }
 
 func review(rule, zh, en string) reason {
-	return reason{rule, rules.ActionReview, schemas.Text{Zh: zh, En: en}}
+	return reason{rule, rules.ReportReview, schemas.Text{Zh: zh, En: en}}
 }
 
 var (

@@ -167,7 +167,7 @@ func TestWhole(t *testing.T) {
 		action := rules.Pass
 		for _, h := range v.Hits {
 			got = append(got, h.Rule+"/"+h.Action+" "+h.Text)
-			if h.Action == rules.ActionBlock {
+			if h.Action == rules.ReportBlock {
 				action = rules.Suppress
 			}
 			if r := []rune(c.text); string(r[h.Start:h.End]) != h.Text || c.text[h.StartByte:h.EndByte] != h.Text || h.Field != "text" || h.Advice.Zh == "" || h.Advice.En == "" {

@@ -73,7 +73,7 @@ func (g guard) Judge(in rules.Input) rules.Verdict {
 	names := slices.Sorted(maps.Keys(m.Params))
 	var hits []schemas.Hit
 	if in.Delivery.Category == schemas.Marketing && !p.PromotionVariables {
-		hits = append(hits, hit("block", names[0], "", 0, 0, noPromotion))
+		hits = append(hits, hit(rules.ReportBlock, names[0], "", 0, 0, noPromotion))
 	}
 	for _, name := range names {
 		kind := m.ParamKinds[name]
@@ -96,7 +96,7 @@ func hit(action, name, value string, start, end int, advice schemas.Text) schema
 func judge(p rules.Provider, name string, kind schemas.ParamKind, value string) (hits []schemas.Hit) {
 	n := utf8.RuneCountInString(value)
 	whole := func(advice schemas.Text) []schemas.Hit {
-		h := hit("block", name, value, 0, n, advice)
+		h := hit(rules.ReportBlock, name, value, 0, n, advice)
 		h.Text = "" // hits are shown and stored: what was put in the wrong place may be a number or a token
 		return []schemas.Hit{h}
 	}
@@ -106,7 +106,7 @@ func judge(p rules.Provider, name string, kind schemas.ParamKind, value string) 
 	plain := fold(value)
 	if kind == schemas.ParamCode {
 		if n < p.CodeMin || n > p.CodeMax || !codeForm.MatchString(plain) {
-			h := hit("block", name, value, 0, n, badCode(p.CodeMin, p.CodeMax))
+			h := hit(rules.ReportBlock, name, value, 0, n, badCode(p.CodeMin, p.CodeMax))
 			h.Text = ""
 			hits = append(hits, h)
 		}
@@ -116,7 +116,7 @@ func judge(p rules.Provider, name string, kind schemas.ParamKind, value string) 
 		return whole(form.advice)
 	}
 	if kind != schemas.ParamURL && n > p.VariableMax {
-		h := hit("block", name, value, p.VariableMax, n, tooLong(n, p.VariableMax))
+		h := hit(rules.ReportBlock, name, value, p.VariableMax, n, tooLong(n, p.VariableMax))
 		h.Text = "" // the span says enough
 		hits = append(hits, h)
 	}
@@ -164,26 +164,26 @@ var breaks = []struct {
 }{
 	{
 		is:     regexp.MustCompile(`(?i)(?:^|[^a-z0-9@._-])((?:https?://|www\.)[^\s\p{Han}]*|(?:[a-z0-9-]+\.)+(?:com|cn|net|org|top|xyz|cc|io|me|info|vip|club|shop|link|ltd|co|tv|site|online|app|dev|gov|edu|im|ly|biz|mobi|asia|hk|tw|us|ru)(?:[/:?][^\s\p{Han}]*|\b))`),
-		action: rules.ActionBlock, not: []schemas.ParamKind{schemas.ParamURL}, private: true, advice: schemas.Text{
+		action: rules.ReportBlock, not: []schemas.ParamKind{schemas.ParamURL}, private: true, advice: schemas.Text{
 			Zh: "变量中不能有链接：请把链接写进模板并报审，或申请链接类型的变量并在 params 中写 {名称: url}",
 			En: "a variable takes no link: write it into the template and have that approved, or apply for a variable of the kind link and declare {name: url} in params",
 		},
 	},
 	{
-		is: regexp.MustCompile(`[【】︻︼]`), action: rules.ActionBlock, advice: schemas.Text{
+		is: regexp.MustCompile(`[【】︻︼]`), action: rules.ReportBlock, advice: schemas.Text{
 			Zh: "变量中不能有【】，会被识别为第二个签名；请去掉，或改用《》",
 			En: "a variable takes no 【】, they read as a second signature; leave them out or use 《》",
 		},
 	},
 	{
-		is: regexp.MustCompile(`\[[^\[\]]*\]|[〖〗]`), action: rules.ActionReview, advice: schemas.Text{
+		is: regexp.MustCompile(`\[[^\[\]]*\]|[〖〗]`), action: rules.ReportReview, advice: schemas.Text{
 			Zh: "变量中的方括号在短信首尾会被识别为签名；请去掉，或改用圆括号",
 			En: "brackets in a variable read as a signature at the start or end of an SMS; leave them out or use ( )",
 		},
 	},
 	{
 		is:     regexp.MustCompile(`(?:^|[^0-9.,])((?:\+?86[- ]?)?1[3-9][0-9][- ]?[0-9]{4}[- ]?[0-9]{4})(?:$|[^0-9.,])`),
-		action: rules.ActionBlock, not: []schemas.ParamKind{schemas.ParamPhone, schemas.ParamNumber, schemas.ParamMoney, schemas.ParamURL}, private: true, advice: schemas.Text{
+		action: rules.ReportBlock, not: []schemas.ParamKind{schemas.ParamPhone, schemas.ParamNumber, schemas.ParamMoney, schemas.ParamURL}, private: true, advice: schemas.Text{
 			Zh: "变量中不能有手机号：请留固定电话、400 或 95 号码；模板已有号码类型的变量时在 params 中写 {名称: phone}，订单号等写 {名称: number}",
 			En: "a variable takes no mobile number: give a landline, 400 or 95 number; where the template's variable is of the kind phone declare {name: phone} in params, for an order's number {name: number}",
 		},
@@ -198,19 +198,19 @@ var breaks = []struct {
 			`|(?:加|联系|微信)\s*(?:我|上)?\s*[:的]?\s*(?:wechat|weixin|vx|wx|v信|v)\s*(?:同?号)?\s*[:为是]?\s*[a-z0-9_-]{5,20}` +
 			`|(?:wechat|weixin|vx|wx|v信)\s*(?:同?号\s*[:为是]?|:|加|联系|微信)\s*[a-z0-9_-]{5,20}` +
 			`|(?:微信|威信|薇信)\s*(?:同?号)?\s*[:为是]?\s*[a-z0-9_-]{5,20})`),
-		action: rules.ActionBlock, not: []schemas.ParamKind{schemas.ParamURL}, private: true, advice: schemas.Text{
+		action: rules.ReportBlock, not: []schemas.ParamKind{schemas.ParamURL}, private: true, advice: schemas.Text{
 			Zh: "变量中不能有 QQ、微信等联系方式；请改留固定电话、400 或 95 号码",
 			En: "a variable takes no QQ or WeChat contact; give a landline, 400 or 95 number",
 		},
 	},
 	{
-		is: regexp.MustCompile(`[\r\n\v\f\x{85}\x{2028}\x{2029}]`), action: rules.ActionReview, advice: schemas.Text{
+		is: regexp.MustCompile(`[\r\n\v\f\x{85}\x{2028}\x{2029}]`), action: rules.ReportReview, advice: schemas.Text{
 			Zh: "变量中有换行，短信会被拆散或被服务商拒绝；请写成一行",
 			En: "a line break in a variable tears the SMS apart, or is refused; write one line",
 		},
 	},
 	{
-		is: regexp.MustCompile(`[\x{1F000}-\x{1FAFF}\x{2600}-\x{27BF}\x{FE0F}\x{20E3}]`), action: rules.ActionReview, advice: schemas.Text{
+		is: regexp.MustCompile(`[\x{1F000}-\x{1FAFF}\x{2600}-\x{27BF}\x{FE0F}\x{20E3}]`), action: rules.ReportReview, advice: schemas.Text{
 			Zh: "变量中有表情符号，部分手机和通道无法显示；请删除或改写成文字",
 			En: "an emoji in a variable, which some routes and phones cannot show; delete it or write words",
 		},
