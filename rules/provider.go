@@ -1,6 +1,8 @@
 package rules
 
 import (
+	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -56,6 +58,21 @@ func ProviderOf(name string) Provider {
 
 // Providers are the names that have a profile of their own, sorted.
 func Providers() []string { return slices.Sorted(maps.Keys(providers)) }
+
+// Profile is the key profile of a guard's section: the provider whose rules hold, one of [Providers]; "" is the
+// channel's own.
+type Profile string
+
+// Check refuses a name that has no profile.
+func (p Profile) Check() error {
+	if p != "" && !slices.Contains(Providers(), string(p)) {
+		return fmt.Errorf("profile is %q, want one of %s", string(p), strings.Join(Providers(), ", "))
+	}
+	return nil
+}
+
+// For is what the provider asks of a message.
+func (p Profile) For(in Input) Provider { return ProviderOf(cmp.Or(string(p), in.Provider)) }
 
 // International says whether a phone number in the form of E.164 lies outside the mainland of China, where
 // other lengths hold. A number without + is taken for one of the mainland.

@@ -30,12 +30,12 @@ type Config struct {
 	// Max is the longest signature allowed, in code points, 2..12; default what the provider allows.
 	Max *strictyaml.Int `yaml:"max"`
 	// Profile names the provider whose rules hold (aliyun, tencent, huawei); default the channel's own.
-	Profile string `yaml:"profile"`
+	Profile rules.Profile `yaml:"profile"`
 }
 
 type guard struct {
 	max     int // 0: the provider's
-	profile string
+	profile rules.Profile
 }
 
 // New opens the guard; it is a [rules.GuardFactory].
@@ -45,10 +45,10 @@ func New(decode func(into any) error, _ rules.Env) (rules.Guard, error) {
 		return nil, err
 	}
 	g := guard{profile: c.Profile}
-	if c.Profile != "" && !slices.Contains(rules.Providers(), c.Profile) {
-		return nil, fmt.Errorf("profile is %q, want one of %s", c.Profile, strings.Join(rules.Providers(), ", "))
+	if err := c.Profile.Check(); err != nil {
+		return nil, err
 	}
-	if p := rules.ProviderOf(c.Profile); c.Max != nil {
+	if p := rules.ProviderOf(string(c.Profile)); c.Max != nil {
 		if g.max = int(*c.Max); g.max < p.SignatureMin || g.max > p.SignatureMax {
 			return nil, fmt.Errorf("max is %d, want %d..%d: the carriers refuse longer signatures", g.max, p.SignatureMin, p.SignatureMax)
 		}
@@ -61,10 +61,7 @@ func (g guard) Judge(in rules.Input) rules.Verdict {
 	if in.Kind != "sms" || in.Delivery == nil {
 		return rules.Verdict{}
 	}
-	p := rules.ProviderOf(in.Provider)
-	if g.profile != "" {
-		p = rules.ProviderOf(g.profile)
-	}
+	p := g.profile.For(in)
 	if g.max != 0 {
 		p.SignatureMax = min(p.SignatureMax, g.max)
 	}
