@@ -1,6 +1,8 @@
 package rules
 
 import (
+	"cmp"
+	"fmt"
 	"unicode/utf8"
 
 	"github.com/yizhan-dev/yizhan/schemas"
@@ -36,4 +38,18 @@ func Judged(hits []schemas.Hit) Verdict {
 		}
 	}
 	return Verdict{Hits: hits}
+}
+
+// DecodeAction reads a guard's section that is one word: what its hits ask for, [ReportBlock] or [ReportReview], which
+// is the default, or [ReportPass], with which it looks for nothing.
+func DecodeAction(decode func(into any) error) (string, error) {
+	var action string
+	if err := decode(&action); err != nil {
+		return "", err
+	}
+	switch action = cmp.Or(action, ReportReview); action {
+	case ReportBlock, ReportReview, ReportPass:
+		return action, nil
+	}
+	return "", fmt.Errorf("want block, review or pass, not %q", action)
 }

@@ -6,9 +6,7 @@ package characters
 //go:generate go run gen.go -ucd /usr/share/unicode
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"unicode"
@@ -27,23 +25,16 @@ const maxHits = 20
 
 type guard struct{ action string }
 
-// New opens the guard; it is a [rules.GuardFactory]. The section guards.characters is one word: block,
-// review (the default), or pass, which looks at nothing.
+// New opens the guard; it is a [rules.GuardFactory]. The section guards.characters is one word, see
+// [rules.DecodeAction].
 func New(decode func(into any) error, _ rules.Env) (rules.Guard, error) {
-	var action string
-	if err := decode(&action); err != nil {
-		return nil, err
-	}
-	action = cmp.Or(action, rules.ReportReview)
-	if !slices.Contains([]string{rules.ReportBlock, rules.ReportReview, "pass"}, action) {
-		return nil, fmt.Errorf("want block, review or pass, not %q", action)
-	}
-	return guard{action}, nil
+	action, err := rules.DecodeAction(decode)
+	return guard{action}, err
 }
 
 // Judge looks at the text of an SMS to a number of the mainland; of neighbours of one class it makes one hit.
 func (g guard) Judge(in rules.Input) rules.Verdict {
-	if in.Kind != "sms" || in.Delivery == nil || g.action == "pass" || rules.International(in.Delivery.To.Phone) {
+	if in.Kind != "sms" || in.Delivery == nil || g.action == rules.ReportPass || rules.International(in.Delivery.To.Phone) {
 		return rules.Verdict{}
 	}
 	m := &in.Delivery.Message

@@ -4,10 +4,8 @@
 package unsubscribe
 
 import (
-	"cmp"
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -21,18 +19,11 @@ const Rule = "unsubscribe"
 
 type guard struct{ action string }
 
-// New opens the guard; it is a [rules.GuardFactory]. The section guards.unsubscribe is one word: block,
-// review (the default), or pass, which looks at nothing.
+// New opens the guard; it is a [rules.GuardFactory]. The section guards.unsubscribe is one word, see
+// [rules.DecodeAction].
 func New(decode func(into any) error, _ rules.Env) (rules.Guard, error) {
-	var action string
-	if err := decode(&action); err != nil {
-		return nil, err
-	}
-	action = cmp.Or(action, rules.ReportReview)
-	if !slices.Contains([]string{rules.ReportBlock, rules.ReportReview, "pass"}, action) {
-		return nil, fmt.Errorf("want block, review or pass, not %q", action)
-	}
-	return guard{action}, nil
+	action, err := rules.DecodeAction(decode)
+	return guard{action}, err
 }
 
 // offer are the usual wordings: 拒收请回复R, 退订回T, 回TD退订, 回复0000可屏蔽, 不需要请回N.
@@ -41,7 +32,7 @@ var offer = regexp.MustCompile(`(?i)(?:退订|拒收|屏蔽|谢绝|不需要|不
 
 // Judge looks at the text of an SMS to a number of the mainland whose category is known.
 func (g guard) Judge(in rules.Input) rules.Verdict {
-	if in.Kind != "sms" || in.Delivery == nil || in.Delivery.Category == "" || g.action == "pass" || rules.International(in.Delivery.To.Phone) {
+	if in.Kind != "sms" || in.Delivery == nil || in.Delivery.Category == "" || g.action == rules.ReportPass || rules.International(in.Delivery.To.Phone) {
 		return rules.Verdict{}
 	}
 	text := in.Delivery.Message.Text
