@@ -15,9 +15,9 @@ import (
 
 // Input is what a guard sees. It calls no clock of its own.
 type Input struct {
-	Delivery *schemas.Delivery
-	Kind     string // email, sms, webhook
-	Provider string // of an SMS channel: aliyun, tencent, huawei; "" when not known
+	Delivery *schemas.Delivery // never nil
+	Kind     string            // email, sms, webhook
+	Provider string            // of an SMS channel: aliyun, tencent, huawei; "" when not known
 	// Signature is the SMS signature that the provider will put in front of the text, without brackets.
 	Signature string
 	// Capped: the message counts against the daily cap of the recipient's number (channels.Traits.Capped).

@@ -34,7 +34,7 @@ func New(decode func(into any) error, _ rules.Env) (rules.Guard, error) {
 
 // Judge looks at the text of an SMS to a number of the mainland; of neighbours of one class it makes one hit.
 func (g guard) Judge(in rules.Input) rules.Verdict {
-	if in.Kind != "sms" || in.Delivery == nil || g.action == rules.ReportPass || rules.International(in.Delivery.To.Phone) {
+	if in.Kind != "sms" || g.action == rules.ReportPass || rules.International(in.Delivery.To.Phone) {
 		return rules.Verdict{}
 	}
 	m := &in.Delivery.Message

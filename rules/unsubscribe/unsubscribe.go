@@ -32,7 +32,7 @@ var offer = regexp.MustCompile(`(?i)(?:退订|拒收|屏蔽|谢绝|不需要|不
 
 // Judge looks at the text of an SMS to a number of the mainland whose category is known.
 func (g guard) Judge(in rules.Input) rules.Verdict {
-	if in.Kind != "sms" || in.Delivery == nil || in.Delivery.Category == "" || g.action == rules.ReportPass || rules.International(in.Delivery.To.Phone) {
+	if in.Kind != "sms" || in.Delivery.Category == "" || g.action == rules.ReportPass || rules.International(in.Delivery.To.Phone) {
 		return rules.Verdict{}
 	}
 	text := in.Delivery.Message.Text

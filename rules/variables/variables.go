@@ -59,7 +59,7 @@ func New(decode func(into any) error, _ rules.Env) (rules.Guard, error) {
 // Judge suppresses an SMS with a variable that its template cannot take. The hits of codes, links, numbers,
 // contacts and values of the wrong kind repeat nothing of them.
 func (g guard) Judge(in rules.Input) rules.Verdict {
-	if in.Kind != "sms" || in.Delivery == nil || len(in.Delivery.Message.Params) == 0 {
+	if in.Kind != "sms" || len(in.Delivery.Message.Params) == 0 {
 		return rules.Verdict{}
 	}
 	p := g.profile.For(in)
