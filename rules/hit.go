@@ -22,11 +22,15 @@ func HitAt(rule, action, field, text string, start, end int, advice schemas.Text
 		}
 		n++
 	}
-	from = min(from, to)
-	n = utf8.RuneCountInString(text[:to])
+	return HitAtBytes(rule, action, field, text, min(from, to), to, advice)
+}
+
+// HitAtBytes is [HitAt] for a span in bytes, which must lie inside the text.
+func HitAtBytes(rule, action, field, text string, start, end int, advice schemas.Text) schemas.Hit {
+	n := utf8.RuneCountInString(text[:start])
 	return schemas.Hit{
-		Rule: rule, Action: action, Field: field, Start: min(start, n), End: n, StartByte: from, EndByte: to,
-		Text: text[from:to], Advice: advice,
+		Rule: rule, Action: action, Field: field, Start: n, End: n + utf8.RuneCountInString(text[start:end]),
+		StartByte: start, EndByte: end, Text: text[start:end], Advice: advice,
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 
@@ -25,24 +24,14 @@ const (
 	RuleLogin = "login-link" // a link that logs somebody in
 )
 
-// Policy says what becomes of a message with an unsafe login link.
-type Policy string
-
-// The policies.
-const (
-	Block  Policy = "block"  // it is not sent
-	Review Policy = "review" // it is sent, and a person should look
-	Off    Policy = "pass"   // login links are not judged
-)
-
 // Config is the section guards.link.
 type Config struct {
 	// AllowHosts are the hosts to which links may lead: a name, *.example.com for all names below one, or an
 	// IP address. Links elsewhere stop marketing, and are pointed out in other messages. None: no such rule.
 	AllowHosts []string `yaml:"allow_hosts"`
-	// Login is what becomes of a message whose link surely logs somebody in and is not safe; default block. A
-	// link that only looks like one is pointed out, unless Login is pass.
-	Login Policy `yaml:"login"`
+	// Login is what a link asks for that surely logs somebody in and is not safe: block (the default), review, or
+	// pass, with which login links are not judged. One that only looks like such a link is pointed out.
+	Login string `yaml:"login"`
 	// MaxLife is how long a login link may be of use; default and most 120h ([MaxLife]).
 	MaxLife time.Duration `yaml:"max_life,omitempty"`
 	// Verify says who may make Kingdee login links; absent: anybody.
@@ -83,7 +72,7 @@ func readShorteners(file string) map[string]bool {
 
 type guard struct {
 	allowed map[string]bool // names and *.names, in Unicode
-	login   Policy
+	login   string          // block, review or pass
 	maxLife time.Duration
 	appID   string
 	secrets []string
@@ -95,7 +84,7 @@ func New(decode func(into any) error, env rules.Env) (rules.Guard, error) {
 	if err := decode(&c); err != nil {
 		return nil, err
 	}
-	g := &guard{allowed: make(map[string]bool), login: Block, maxLife: MaxLife}
+	g := &guard{allowed: make(map[string]bool), login: cmp.Or(c.Login, rules.ReportBlock), maxLife: MaxLife}
 	for _, entry := range c.AllowHosts {
 		host, err := allowedHost(entry)
 		if err != nil {
@@ -103,12 +92,8 @@ func New(decode func(into any) error, env rules.Env) (rules.Guard, error) {
 		}
 		g.allowed[host] = true
 	}
-	switch c.Login {
-	case "":
-	case Block, Review, Off:
-		g.login = c.Login
-	default:
-		return nil, fmt.Errorf("login is %q; known are block, review, pass", c.Login)
+	if !slices.Contains([]string{rules.ReportBlock, rules.ReportReview, rules.ReportPass}, g.login) {
+		return nil, fmt.Errorf("login is %q; known are block, review, pass", g.login)
 	}
 	if c.MaxLife != 0 {
 		g.maxLife = c.MaxLife
@@ -195,24 +180,18 @@ func (g *guard) Judge(in rules.Input) rules.Verdict {
 	for _, p := range parts(&in.Delivery.Message) {
 		for _, l := range p.links {
 			if judged++; judged > maxLinks {
-				all = append(all, sighting{tooMany, p, l.span, l.url, Review})
+				all = append(all, sighting{tooMany, p, l.span, l.url, rules.ReportReview})
 				break
 			}
 			all = append(all, g.judge(in, p, l, seen)...)
 		}
 	}
-	if len(all) == 0 {
-		return rules.Verdict{}
-	}
 	slices.SortStableFunc(all, func(a, b sighting) int { return cmp.Compare(a.action, b.action) }) // block, review
-	var v rules.Verdict
+	var hits []schemas.Hit
 	for _, s := range all[:min(len(all), maxHits)] {
-		v.Hits = append(v.Hits, s.hit(&in.Delivery.Message))
+		hits = append(hits, s.hit(&in.Delivery.Message))
 	}
-	if v.Rule = v.Hits[0].Rule; all[0].action == Block {
-		v.Action = rules.Suppress
-	}
-	return v
+	return rules.Judged(hits)
 }
 
 var tooMany = finding{Rule, "many", false, schemas.Text{
@@ -226,7 +205,7 @@ type sighting struct {
 	part   part
 	at     span
 	url    string
-	action Policy
+	action string
 }
 
 func (g *guard) judge(in rules.Input, p part, l located, seen map[string]bool) []sighting {
@@ -234,7 +213,7 @@ func (g *guard) judge(in rules.Input, p part, l located, seen map[string]bool) [
 	for _, url := range nested(l.url, 0) {
 		a := split(url)
 		findings := g.judgeHost(&a, in.Kind, in.Delivery.Category)
-		if g.login != Off {
+		if g.login != rules.ReportPass {
 			findings = append(findings, g.judgeLogin(&a, in.Now, in.Delivery.Expires)...)
 		}
 		for _, f := range findings {
@@ -244,9 +223,9 @@ func (g *guard) judge(in rules.Input, p part, l located, seen map[string]bool) [
 				continue
 			}
 			seen[key] = true
-			s := sighting{f, p, l.span, url, Review}
-			if f.unsafe && (f.rule == Rule || g.login == Block) {
-				s.action = Block
+			s := sighting{f, p, l.span, url, rules.ReportReview}
+			if f.unsafe && (f.rule == Rule || g.login == rules.ReportBlock) {
+				s.action = rules.ReportBlock
 			}
 			out = append(out, s)
 		}
@@ -255,12 +234,9 @@ func (g *guard) judge(in rules.Input, p part, l located, seen map[string]bool) [
 }
 
 func (s sighting) hit(m *schemas.Message) schemas.Hit {
-	start := utf8.RuneCountInString(s.part.text[:s.at.start])
-	return schemas.Hit{
-		Rule: s.rule, Action: string(s.action), Field: s.part.field, Term: s.code, Origin: origin(m, s.url),
-		Start: start, End: start + utf8.RuneCountInString(s.part.text[s.at.start:s.at.end]),
-		StartByte: s.at.start, EndByte: s.at.end, Text: masked(s.url), Advice: s.advice,
-	}
+	h := rules.HitAtBytes(s.rule, s.action, s.part.field, s.part.text, s.at.start, s.at.end, s.advice)
+	h.Text, h.Term, h.Origin = masked(s.url), s.code, origin(m, s.url)
+	return h
 }
 
 // judgeHost judges where a URL leads.

@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/yizhan-dev/yizhan/rules"
 	"github.com/yizhan-dev/yizhan/schemas"
@@ -38,8 +37,7 @@ func (g guard) Judge(in rules.Input) rules.Verdict {
 	text := in.Delivery.Message.Text
 	found := offer.FindAllStringIndex(text, -1)
 	hit := func(from, to int, advice schemas.Text) rules.Verdict {
-		start := utf8.RuneCountInString(text[:from])
-		return rules.Judged([]schemas.Hit{rules.HitAt(Rule, g.action, "text", text, start, start+utf8.RuneCountInString(text[from:to]), advice)})
+		return rules.Judged([]schemas.Hit{rules.HitAtBytes(Rule, g.action, "text", text, from, to, advice)})
 	}
 	if in.Delivery.Category != schemas.Marketing {
 		if len(found) == 0 {
