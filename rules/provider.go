@@ -8,6 +8,9 @@ import (
 	"strings"
 )
 
+// MaxSMS bounds a whole SMS, signature included, in code points (help.aliyun.com/document_detail/44335.html).
+const MaxSMS = 500
+
 // Provider is what an SMS provider asks of a message, as far as its public pages say; what they do
 // not say stands at the strictest value known. That a text holds no 【】, and no [ ] at its ends, is asked by
 // all (help.aliyun.com/document_detail/463270.html).

@@ -21,11 +21,8 @@ import (
 // Rule is the rule as verdicts name it.
 const Rule = "parts"
 
-// MaxCharacters bounds a whole SMS, signature included (help.aliyun.com/document_detail/44335.html).
-const MaxCharacters = 500
-
-// maxParts is what MaxCharacters come to.
-const maxParts = (MaxCharacters + 66) / 67
+// maxParts is what [rules.MaxSMS] characters come to.
+const maxParts = (rules.MaxSMS + 66) / 67
 
 // The encodings.
 const (
@@ -194,7 +191,7 @@ func (g *Guard) Judge(in rules.Input) rules.Verdict {
 	if g.max == 1 {
 		limit = alone
 	}
-	limit = min(limit, MaxCharacters)
+	limit = min(limit, rules.MaxSMS)
 	over := p.Characters - limit
 	if over <= 0 {
 		return rules.Verdict{}

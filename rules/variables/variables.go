@@ -21,13 +21,10 @@ import (
 // Rule is the rule as verdicts name it.
 const Rule = "variables"
 
-// widest is the longest variable that rules.yaml may allow, in code points: a whole SMS.
-const widest = 500
-
 // Config is the section guards.variables.
 type Config struct {
-	// Max is the longest value allowed, in code points; default what the provider allows. A code and a link
-	// have bounds of their own.
+	// Max is the longest value allowed, in code points, 1..500; default what the provider allows. A code and a
+	// link have bounds of their own.
 	Max *strictyaml.Int `yaml:"max"`
 	// Profile names the provider whose rules hold (aliyun, tencent, huawei); default the channel's own.
 	Profile rules.Profile `yaml:"profile"`
@@ -49,8 +46,8 @@ func New(decode func(into any) error, _ rules.Env) (rules.Guard, error) {
 		return nil, err
 	}
 	if c.Max != nil {
-		if g.max = int(*c.Max); g.max < 1 || g.max > widest {
-			return nil, fmt.Errorf("max is %d, want 1..%d characters", g.max, widest)
+		if g.max = int(*c.Max); g.max < 1 || g.max > rules.MaxSMS {
+			return nil, fmt.Errorf("max is %d, want 1..%d characters", g.max, rules.MaxSMS)
 		}
 	}
 	return g, nil
