@@ -366,9 +366,7 @@ func parseAllowance(s string) (func(deliveries int) int, error) {
 }
 
 // billedParts is how many messages an SMS is charged as.
-func billedParts(in rules.Input) int {
-	return parts.Count(in.Signature, in.Delivery.Message.Text, rules.International(in.Delivery.To.Phone)).Parts
-}
+func billedParts(in rules.Input) int { return parts.Of(in).Parts }
 
 // cost is in CNY, rounded to 0.01.
 func cost(parts int, price float64) float64 { return math.Round(float64(parts)*price*100) / 100 }

@@ -264,7 +264,7 @@ func (r *rulesFile) try(e *schemas.Event, now time.Time) (*trial, error) {
 			in := rules.Channels(known).Input(p.Delivery, now)
 			for i, g := range r.book.Guards() {
 				if p, ok := g.(*parts.Guard); ok && in.Kind == "sms" {
-					d.Parts = &partsTrial{Parts: p.Of(in)}
+					d.Parts = &partsTrial{Parts: parts.Of(in)}
 					d.Parts.Price, d.Parts.Currency, _ = p.Price(d.Parts.Parts.Parts)
 				}
 				v := g.Judge(in)

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/yizhan-dev/yizhan/rules"
@@ -49,19 +50,18 @@ func room(encoding string) (alone, each int) {
 	return 70, 67
 }
 
-// Count is the length of a text with the signature that the provider puts in front of it, given without
+// count is the length of a text with the signature that the provider puts in front of it, given without
 // brackets; "" when the text brings its own. international is for numbers outside the mainland.
-func Count(signature, text string, international bool) Parts {
-	whole := Signed(signature, text, international)
+func count(signature, text string, international bool) Parts {
+	whole := signed(signature, text, international)
 	p := Parts{Encoding: UCS2}
-	switch n, ok := septets(whole); {
-	case !international:
+	if !international {
 		p.Characters = utf8.RuneCountInString(whole)
-	case ok:
+	} else if n, ok := septets(whole); ok {
 		p.Characters, p.Encoding = n, GSM7
-	default:
+	} else {
 		for _, r := range whole {
-			p.Characters += units(r)
+			p.Characters += utf16.RuneLen(r)
 		}
 	}
 	switch alone, each := room(p.Encoding); {
@@ -74,9 +74,9 @@ func Count(signature, text string, international bool) Parts {
 	return p
 }
 
-// Signed is the text as it arrives: 【signature】 in front of it. Outside the mainland a signature of Latin
+// signed is the text as it arrives: 【signature】 in front of it. Outside the mainland a signature of Latin
 // letters stands in [ ].
-func Signed(signature, text string, international bool) string {
+func signed(signature, text string, international bool) string {
 	if signature == "" {
 		return text
 	}
@@ -105,13 +105,6 @@ func septets(s string) (n int, ok bool) {
 		}
 	}
 	return n, true
-}
-
-func units(r rune) int {
-	if r > 0xffff {
-		return 2
-	}
-	return 1
 }
 
 // Config is the section guards.parts.
@@ -158,8 +151,8 @@ func New(decode func(into any) error, _ rules.Env) (rules.Guard, error) {
 }
 
 // Of is the length of the SMS that a guard sees.
-func (g *Guard) Of(in rules.Input) Parts {
-	return Count(in.Signature, in.Delivery.Message.Text, rules.International(in.Delivery.To.Phone))
+func Of(in rules.Input) Parts {
+	return count(in.Signature, in.Delivery.Message.Text, rules.International(in.Delivery.To.Phone))
 }
 
 // Measure implements [rules.Measurer].
@@ -167,7 +160,7 @@ func (g *Guard) Measure(in rules.Input) (rules.Size, bool) {
 	if in.Kind != "sms" {
 		return rules.Size{}, false
 	}
-	p := g.Of(in)
+	p := Of(in)
 	return rules.Size{Characters: p.Characters, Parts: p.Parts}, true
 }
 
@@ -185,7 +178,7 @@ func (g *Guard) Judge(in rules.Input) rules.Verdict {
 	if in.Kind != "sms" {
 		return rules.Verdict{}
 	}
-	p := g.Of(in)
+	p := Of(in)
 	alone, each := room(p.Encoding)
 	limit := g.max * each
 	if g.max == 1 {

@@ -45,7 +45,7 @@ func TestCount(t *testing.T) {
 		{"UCS-2 abroad in parts", "", zh(71), true, Parts{71, 2, UCS2}},
 		{"outside the BMP abroad", "", strings.Repeat("𠮷", 36), true, Parts{72, 2, UCS2}},
 	} {
-		if got := Count(c.signature, c.text, c.abroad); got != c.want {
+		if got := count(c.signature, c.text, c.abroad); got != c.want {
 			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
 		}
 	}
