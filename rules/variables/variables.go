@@ -100,11 +100,9 @@ func judge(p rules.Provider, name string, kind schemas.ParamKind, value string) 
 	plain := fold(value)
 	if kind == schemas.ParamCode {
 		if n < p.CodeMin || n > p.CodeMax || !codeForm.MatchString(plain) {
-			h := hit(rules.ReportBlock, name, value, 0, n, badCode(p.CodeMin, p.CodeMax))
-			h.Text = ""
-			hits = append(hits, h)
+			return whole(badCode(p.CodeMin, p.CodeMax))
 		}
-		return hits
+		return nil
 	}
 	if form, ok := forms[kind]; ok && !form.is.MatchString(plain) {
 		return whole(form.advice)
