@@ -126,24 +126,20 @@ func (j *judgement) whole() {
 		j.hit(r, loose[0], loose[0]+1)
 	}
 	own := j.own(groups)
+	var name []rune
 	switch {
 	case own >= 0:
+		name = j.name(groups[own])
 		j.judgeOwn(groups[own])
 	case len(loose) == 0:
 		j.hit(noSignature, 0, 0)
 	}
 	for i, s := range groups {
-		if i == own {
-			if nested(j.text[s.start+1 : s.end-1]) {
-				j.hit(doubled, s.start, s.end)
-			}
-			continue
+		if i != own {
+			j.hit(j.beside(s, groups, own, name), s.start, s.end)
+		} else if nested(j.text[s.start+1 : s.end-1]) {
+			j.hit(doubled, s.start, s.end)
 		}
-		var name []rune
-		if own >= 0 {
-			name = j.name(groups[own])
-		}
-		j.hit(j.beside(s, groups, own, name), s.start, s.end)
 	}
 	slices.SortStableFunc(j.hits, func(a, b schemas.Hit) int { return a.Start - b.Start })
 }
