@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
 
@@ -199,7 +200,7 @@ func classOf(r rune) *class {
 		return nil // units and signs of business letters, which no provider's page forbids
 	case strings.ContainsRune("「」『』〖〗﹁﹂﹃﹄｢｣", r):
 		return brackets
-	case r == 0xfffd, unicode.Is(unicode.Co, r), unicode.Is(unicode.Cs, r):
+	case r == utf8.RuneError, unicode.Is(unicode.Co, r):
 		return broken
 	case r == '\ufe0f', r == '\u20e3': // make an emoji of the character before them
 		return emoji
