@@ -25,7 +25,7 @@ type Input struct {
 	// Class is the kind of business message (invoice, approval, payroll …) where the caller knows it better
 	// than the rules can tell from the delivery; "" lets them tell.
 	Class string
-	Now   time.Time
+	Now   time.Time // zero: there is no clock, and what depends on the time is not judged ([Book.Lint])
 }
 
 // Action is what a guard asks for, weakest first.

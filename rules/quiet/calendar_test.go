@@ -137,6 +137,19 @@ func TestYearWithoutCalendar(t *testing.T) {
 	}
 }
 
+// Lint may have no clock: then no hour is quiet, and no year lacks a calendar.
+func TestWithoutClock(t *testing.T) {
+	for _, days := range []string{"all", "workdays", "weekends", "holidays"} {
+		g, err := open("[{category: alert, allow: '09:00-18:00', days: " + days + "}]")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v := g.Judge(rules.Input{Delivery: &schemas.Delivery{Category: schemas.Alert}}); v.Action != rules.Pass || len(v.Hits) != 0 {
+			t.Errorf("%s: %+v", days, v)
+		}
+	}
+}
+
 func TestOwnCalendar(t *testing.T) {
 	const (
 		section = "{calendar: own.txt, windows: [{category: alert, allow: '09:00-18:00', days: workdays}]}"

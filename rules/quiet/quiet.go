@@ -171,7 +171,7 @@ func minute(s string) (int, error) {
 // window opens within 400 days, an operator is to see it.
 func (g guard) Judge(in rules.Input) rules.Verdict {
 	windows := g.windows[in.Delivery.Category]
-	if len(windows) == 0 {
+	if len(windows) == 0 || in.Now.IsZero() { // without a clock no hour is quiet
 		return rules.Verdict{}
 	}
 	var next time.Time
