@@ -182,22 +182,22 @@ func (g guard) Judge(in rules.Input) rules.Verdict {
 			next, opens = t, w
 		}
 	}
+	if next.Equal(in.Now) {
+		now := in.Now.In(opens.zone)
+		return rules.Verdict{Hits: g.doubt(windows, now, now)}
+	}
 	allow := listed(windows)
 	if next.IsZero() {
-		zone := windows[0].zone
-		why := g.why(windows, in.Now.In(zone))
+		now := in.Now.In(windows[0].zone)
+		why := g.why(windows, now)
 		return rules.Verdict{Action: rules.Bury, Rule: Rule, Hits: append([]schemas.Hit{{
 			Rule: Rule, Action: rules.ReportBlock, Advice: schemas.Text{
 				Zh: fmt.Sprintf("%s该类消息只在%s发送，但 %d 天内没有这样的时段；请检查 guards.quiet_hours 和日历", why.Zh, allow.Zh, maxDays),
 				En: fmt.Sprintf("%smessages of this category go out %s only, and there is no such time within %d days; look at guards.quiet_hours and its calendar", why.En, allow.En, maxDays),
 			},
-		}}, g.doubt(windows, in.Now.In(zone), in.Now.In(zone).AddDate(0, 0, maxDays))...)}
+		}}, g.doubt(windows, now, now.AddDate(0, 0, maxDays))...)}
 	}
 	now, open := in.Now.In(opens.zone), next.In(opens.zone)
-	doubt := g.doubt(windows, now, open)
-	if next.Equal(in.Now) {
-		return rules.Verdict{Hits: doubt}
-	}
 	until := open.Add(delay(in.Delivery.ID))
 	why, day := g.why(windows, now), g.named(windows, open)
 	if day.Zh != "" {
@@ -209,7 +209,7 @@ func (g guard) Judge(in rules.Input) rules.Verdict {
 			Zh: fmt.Sprintf("%s该类消息只在%s发送，将于 %s%s发出", why.Zh, allow.Zh, at, cmp.Or(day.Zh, " ")),
 			En: fmt.Sprintf("%smessages of this category go out %s only; this one will at %s%s", why.En, allow.En, at, day.En),
 		},
-	}}, doubt...)}
+	}}, g.doubt(windows, now, open)...)}
 }
 
 // dayWords are the kinds of days as people say them, in front of the hours.
