@@ -8,6 +8,7 @@ package rules
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"github.com/yizhan-dev/yizhan/schemas"
@@ -95,6 +96,21 @@ type Store interface {
 	// Swap stores value if the revision is still the current one and returns the new revision;
 	// ErrConflict otherwise. The record is forgotten ttl after its last change; 0 is never.
 	Swap(ctx context.Context, key string, value []byte, revision uint64, ttl time.Duration) (uint64, error)
+}
+
+const maxPause = 50 * time.Millisecond
+
+// Pause waits before another attempt at a [Store.Swap] that met [ErrConflict]: a random time, which grows with the
+// attempts to 50 ms, so that racing pods spread out. The error is the context's.
+func Pause(ctx context.Context, attempts int) error {
+	t := time.NewTimer(rand.N(min(time.Millisecond<<attempts, maxPause)))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Lister is a [Store] whose records can be listed. The part of a key before its first slash, a tenant,

@@ -11,7 +11,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -37,7 +36,6 @@ const (
 	patience = 10 * time.Second
 	// attempts bounds the races for one record.
 	attempts = 16
-	maxPause = 50 * time.Millisecond
 )
 
 // Config is the section guards.consent.
@@ -252,7 +250,7 @@ func (r *Rule) change(ctx context.Context, tenant, address string, f func(*schem
 	defer cancel()
 	for i := range attempts {
 		if i > 0 {
-			if err := pause(ctx, i); err != nil {
+			if err := rules.Pause(ctx, i); err != nil {
 				return err
 			}
 		}
@@ -290,16 +288,4 @@ func (r *Rule) load(ctx context.Context, tenant, address string) (*schemas.Conse
 		err = errRecord
 	}
 	return c, revision, err
-}
-
-// pause waits a random time that grows with the attempt, so that racing pods spread out.
-func pause(ctx context.Context, attempt int) error {
-	t := time.NewTimer(rand.N(min(time.Millisecond<<attempt, maxPause)))
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -39,7 +38,6 @@ const (
 	patience = 10 * time.Second
 	// attempts bounds the races for one record; with a turn per number in each pod only pods race.
 	attempts = 16
-	maxPause = 50 * time.Millisecond
 	// fullFor is how long a number that is full by the remembered record is refused without looking again.
 	fullFor = time.Second
 )
@@ -218,7 +216,7 @@ func (r *Cap) change(ctx context.Context, phone string, now int64, believe time.
 	defer r.cache.give(n)
 	for i := range attempts {
 		if i > 1 { // the first conflict only says that the memory was old
-			if err := pause(ctx, i); err != nil {
+			if err := rules.Pause(ctx, i); err != nil {
 				return err
 			}
 		}
@@ -276,18 +274,6 @@ func (r *Cap) swap(ctx context.Context, n *number, entries []Entry, now int64) e
 	}
 	n.known, n.entries, n.revision, n.asOf = true, entries, revision, now
 	return nil
-}
-
-// pause waits a random time that grows with the attempt, so that racing pods spread out.
-func pause(ctx context.Context, attempt int) error {
-	t := time.NewTimer(rand.N(min(time.Millisecond<<attempt, maxPause)))
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // full is the verdict on a call for which there is no room.
