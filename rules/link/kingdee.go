@@ -1,6 +1,7 @@
 package link
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
@@ -70,10 +71,11 @@ func ParseKingdee(ud string) (*Kingdee, error) {
 		return nil, errors.New("ud is not base64")
 	}
 	var members map[string]jsontext.Value
-	if err := json.Unmarshal(trimBOM(b), &members); err != nil || members == nil {
+	if err := json.Unmarshal(bytes.TrimPrefix(b, []byte("\ufeff")), &members); err != nil || members == nil {
 		return nil, errors.New("ud does not hold a JSON object")
 	}
 	k, seen := new(Kingdee), make(map[string]bool)
+	fields := k.fields()
 	for name, raw := range members {
 		// The far side reads names in any case, so two that differ in case only are one said twice.
 		name = strings.ToLower(name)
@@ -85,7 +87,7 @@ func ParseKingdee(ud string) (*Kingdee, error) {
 			k.Secrets = append(k.Secrets, name)
 			continue
 		}
-		field, known := k.fields()[name]
+		field, known := fields[name]
 		if !known && name != "timestamp" {
 			continue
 		}
@@ -109,8 +111,6 @@ func ParseKingdee(ud string) (*Kingdee, error) {
 
 // maxUnix is the end of the year 9999: later times have no RFC 3339 form.
 const maxUnix = 253402300799
-
-func trimBOM(b []byte) []byte { return []byte(strings.TrimPrefix(string(b), "\ufeff")) }
 
 // fields are the members that are texts, by name.
 func (k *Kingdee) fields() map[string]*string {

@@ -175,7 +175,7 @@ func onceOnly(name string) finding {
 
 // shown is a parameter's name in an advice. A fragment or query without names is its value.
 func shown(name string) string {
-	if name == "" || len(name) > 24 || tokenish(name) {
+	if name == "" || isValue(name) {
 		return "***"
 	}
 	return strings.Map(func(r rune) rune {

@@ -211,15 +211,17 @@ func masked(s string) string {
 		}
 		b.WriteString(part)
 	}
-	for i, p := range a.params {
+	separator := "?"
+	for _, p := range a.params {
 		name := p.name
-		if len(name) > 24 || tokenish(name) {
+		if isValue(name) {
 			name = "***"
 		}
 		if name != "" {
 			name += "="
 		}
-		b.WriteString(map[bool]string{true: "?", false: "&"}[i == 0] + name + "***")
+		b.WriteString(separator + name + "***")
+		separator = "&"
 	}
 	r := []rune(strings.Map(func(r rune) rune {
 		if !unicode.IsGraphic(r) || r == utf8.RuneError {
@@ -232,6 +234,9 @@ func masked(s string) string {
 	}
 	return string(r)
 }
+
+// isValue says whether what stands where the name of a parameter should is rather a value, which nobody may see.
+func isValue(name string) bool { return len(name) > 24 || tokenish(name) }
 
 // tokenish says whether a value looks made by a machine in order not to be guessed: long, of the letters of
 // base64 or hexadecimal, digits among them.
