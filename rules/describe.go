@@ -14,9 +14,10 @@ import (
 // or logs may see it. The advice is not in it.
 func Describe(h schemas.Hit) schemas.Text {
 	t := RuleName(h.Rule)
+	add := func(zh, en string) { t.Zh, t.En = t.Zh+zh, t.En+en }
 	if h.Text != "" {
 		q := quote(h.Text)
-		t.Zh, t.En = t.Zh+"：“"+q+"”", t.En+": \""+q+"\""
+		add("：“"+q+"”", ": \""+q+"\"")
 	}
 	if h.Field != "" {
 		name, zh, en := FieldName(h.Field), "", ""
@@ -29,23 +30,23 @@ func Describe(h schemas.Hit) schemas.Text {
 		if zh != "" && name.Zh[len(name.Zh)-1] < 0x80 {
 			zh = " " + zh
 		}
-		t.Zh, t.En = t.Zh+"（"+name.Zh+zh+"）", t.En+" ("+name.En+en+")"
+		add("（"+name.Zh+zh+"）", " ("+name.En+en+")")
 	}
 	if h.Term != "" && h.Term != h.Text {
 		q := quote(h.Term)
-		t.Zh, t.En = t.Zh+"，即“"+q+"”", t.En+", that is \""+q+"\""
+		add("，即“"+q+"”", ", that is \""+q+"\"")
 	}
 	if h.Via != "" {
 		via := DisguiseName(h.Via)
-		t.Zh, t.En = t.Zh+"，伪装："+via.Zh, t.En+", disguised: "+via.En
+		add("，伪装："+via.Zh, ", disguised: "+via.En)
 	}
 	if h.Cue != "" {
 		q := quote(h.Cue)
-		t.Zh, t.En = t.Zh+"，依据：“"+q+"”", t.En+", beside \""+q+"\""
+		add("，依据：“"+q+"”", ", beside \""+q+"\"")
 	}
 	if h.Origin != "" && h.Origin != h.Field {
 		from := FieldName(h.Origin)
-		t.Zh, t.En = t.Zh+"，出自"+from.Zh, t.En+", from the "+from.En
+		add("，出自"+from.Zh, ", from the "+from.En)
 	}
 	return t
 }

@@ -2,7 +2,6 @@ package rules
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -214,10 +213,7 @@ func (p *planner) bare(to schemas.Recipient, channel string) (*schemas.Delivery,
 		// No address: the id must still tell this recipient from the next.
 		dl.ID = schemas.DeliveryID(e.Tenant, e.Source, e.ID, "?"+to.Phone+to.Email+to.Name, channel)
 		need := map[string]string{"phone": "手机号", "email": "邮箱"}[ch.Address]
-		return dl, &Refusal{NoRecipient, schemas.Problem{Keyword: NoRecipient, Text: schemas.Text{
-			Zh: fmt.Sprintf("收件人没有通道 %s 所需的%s", channel, need),
-			En: fmt.Sprintf("the recipient has no %s for channel %s", ch.Address, channel),
-		}}}
+		return dl, refusef(NoRecipient, "收件人没有通道 %[1]s 所需的%[2]s", "the recipient has no %[3]s for channel %[1]s", channel, need, ch.Address)
 	}
 	m, err := p.book.Render(e, to, channel, ch.Kind)
 	if err != nil {
