@@ -107,39 +107,36 @@ func (r *Run) Add(ctx context.Context, events []Event) error {
 			items[i].event, items[i].err = schemas.DecodeEvent(events[i].Raw)
 		}
 	})
-	todo := items[:0]
+	batch := items[:0]
 	for i := range items {
 		if r.admit(&items[i], events[i]) {
-			todo = append(todo, items[i])
+			batch = append(batch, items[i])
 		}
 	}
-	if len(todo) == 0 {
+	if len(batch) == 0 {
 		return ctx.Err()
 	}
 	for _, side := range r.sides() {
 		if side.Caps != nil {
-			side.Caps.advance(todo[0].now, r.clock)
+			side.Caps.advance(batch[0].now, r.clock)
 		}
 	}
-	r.parallel(len(todo), func(i int) { r.plan(&todo[i]) })
-	for i := range todo {
-		r.count(&todo[i])
+	r.parallel(len(batch), func(i int) { r.plan(&batch[i]) })
+	for i := range batch {
+		r.count(&batch[i])
 	}
-	errs := make([]error, len(r.workers))
-	var wg sync.WaitGroup
-	for n, w := range r.workers {
-		wg.Go(func() { errs[n] = w.take(ctx, todo, uint32(n), uint32(len(r.workers)), r.clock) })
-	}
-	wg.Wait()
+	err := r.simulate(func(n int, w *worker) error {
+		return w.take(ctx, batch, uint32(n), uint32(len(r.workers)), r.clock)
+	})
 	waiting := 0
 	for _, w := range r.workers {
 		waiting += w.waiting()
 	}
 	if waiting > maxWaiting {
-		errs = append(errs, fmt.Errorf("more than %d messages wait at once, which is more than fits into memory: take a shorter piece of the recording", maxWaiting))
+		err = errors.Join(err, fmt.Errorf("more than %d messages wait at once, which is more than fits into memory: take a shorter piece of the recording", maxWaiting))
 	}
 	r.report.Waiting = max(r.report.Waiting, waiting)
-	return errors.Join(append(errs, ctx.Err())...)
+	return errors.Join(err, ctx.Err())
 }
 
 // maxWaiting bounds the messages that are held at one instant of the virtual clock, both sides together:
@@ -210,13 +207,7 @@ func (r *Run) count(p *planned) {
 
 // Finish lets the clock run until nothing waits any more, and returns the result.
 func (r *Run) Finish(ctx context.Context) (*Report, error) {
-	errs := make([]error, len(r.workers))
-	var wg sync.WaitGroup
-	for n, w := range r.workers {
-		wg.Go(func() { errs[n] = w.drain(ctx, endOfTime) })
-	}
-	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
+	if err := r.simulate(func(_ int, w *worker) error { return w.drain(ctx, endOfTime) }); err != nil {
 		return nil, err
 	}
 	all := newTally()
@@ -229,6 +220,17 @@ func (r *Run) Finish(ctx context.Context) (*Report, error) {
 
 // endOfTime is after every instant that an event may name.
 var endOfTime = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+
+// simulate calls f for the workers, all at once.
+func (r *Run) simulate(f func(n int, w *worker) error) error {
+	errs := make([]error, len(r.workers))
+	var wg sync.WaitGroup
+	for n, w := range r.workers {
+		wg.Go(func() { errs[n] = f(n, w) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
 
 // parallel calls f for 0..n-1 on all workers.
 func (r *Run) parallel(n int, f func(i int)) {
