@@ -301,11 +301,12 @@ func (b *Book) checkChannels(e *schemas.Event) []schemas.Problem {
 	return problems
 }
 
-// problemf builds a problem; both formats take the same arguments.
+// problemf builds a problem; its formats are those of [Textf].
 func problemf(pointer, keyword, zh, en string, args ...any) schemas.Problem {
-	return schemas.Problem{Pointer: pointer, Keyword: keyword, Text: textf(zh, en, args...)}
+	return schemas.Problem{Pointer: pointer, Keyword: keyword, Text: Textf(zh, en, args...)}
 }
 
-func textf(zh, en string, args ...any) schemas.Text {
+// Textf is a text in both languages; both formats take the same arguments.
+func Textf(zh, en string, args ...any) schemas.Text {
 	return schemas.Text{Zh: fmt.Sprintf(zh, args...), En: fmt.Sprintf(en, args...)}
 }

@@ -77,7 +77,7 @@ func (r *Refusal) Error() string {
 }
 
 func refusef(code, zh, en string, args ...any) *Refusal {
-	return &Refusal{code, schemas.Problem{Keyword: code, Text: textf(zh, en, args...)}}
+	return &Refusal{code, schemas.Problem{Keyword: code, Text: Textf(zh, en, args...)}}
 }
 
 // refused takes the first problem of an error over.

@@ -233,26 +233,26 @@ func (b *Book) Trials(e *schemas.Event) []Trial {
 		yes, err := r.when.eval(env)
 		switch {
 		case len(e.Data.Channels) > 0:
-			t.Reason = textf("未参与判断：事件自行指定了通道", "not asked: the event names its channels itself")
+			t.Reason = Textf("未参与判断：事件自行指定了通道", "not asked: the event names its channels itself")
 		case err != nil:
 			t.Reason = cannotJudge(r, err)
 			if chosen == "" && stuck == "" {
 				stuck = r.name
 			}
 		case !yes:
-			t.Reason = textf("条件不成立：%s", "does not hold: %s", r.when.falsePart(env))
+			t.Reason = Textf("条件不成立：%s", "does not hold: %s", r.when.falsePart(env))
 		case stuck != "":
 			t.Matched = true
-			t.Reason = textf("条件成立，但排在前面的路由 %q 无法判断，不会执行到此处", "holds, but is not reached: route %q before it cannot be judged", stuck)
+			t.Reason = Textf("条件成立，但排在前面的路由 %q 无法判断，不会执行到此处", "holds, but is not reached: route %q before it cannot be judged", stuck)
 		case chosen != "":
 			t.Matched = true
-			t.Reason = textf("条件成立，但排在前面的路由 %q 已先生效", "holds, but route %q stands before it", chosen)
+			t.Reason = Textf("条件成立，但排在前面的路由 %q 已先生效", "holds, but route %q stands before it", chosen)
 		default:
 			t.Matched = true
 			chosen = r.name
-			t.Reason = textf("条件成立，采用此路由", "holds: this route is taken")
+			t.Reason = Textf("条件成立，采用此路由", "holds: this route is taken")
 			if r.when.program == nil {
-				t.Reason = textf("没有条件，匹配所有事件，采用此路由", "no condition, matches every event: this route is taken")
+				t.Reason = Textf("没有条件，匹配所有事件，采用此路由", "no condition, matches every event: this route is taken")
 			}
 		}
 		trials = append(trials, t)
@@ -267,7 +267,7 @@ func cannotJudge(r route, err error) schemas.Text {
 	if at, ok := errors.AsType[*file.Error](err); ok {
 		line, column = at.Line, at.Column+1
 	}
-	return textf("路由 %q 的条件无法用该事件的取值判断（第 %d 行第 %d 列，请检查参数是否存在、类型是否相符）：%s",
+	return Textf("路由 %q 的条件无法用该事件的取值判断（第 %d 行第 %d 列，请检查参数是否存在、类型是否相符）：%s",
 		"the condition of route %q cannot be judged on this event's values (line %d, column %d; is a parameter missing or of another type?): %s",
 		r.name, line, column, r.when.source)
 }

@@ -6,7 +6,6 @@ package characters
 //go:generate go run gen.go -ucd /usr/share/unicode
 
 import (
-	"fmt"
 	"strings"
 	"sync"
 	"unicode"
@@ -109,7 +108,7 @@ func (c *class) advise(text string) schemas.Text {
 	for _, r := range text {
 		b.WriteString(c.instead(r))
 	}
-	return schemas.Text{Zh: fmt.Sprintf(c.zh, b.String()), En: fmt.Sprintf(c.en, b.String())}
+	return rules.Textf(c.zh, c.en, b.String())
 }
 
 // joins says whether a character of class next goes on with a run of c: an emoji may consist of several,

@@ -140,9 +140,7 @@ func (r *Rule) Reserve(ctx context.Context, in rules.Input, _ string, _ time.Tim
 func (r *Rule) Release(context.Context, rules.Input, string) error { return nil }
 
 func suppress(rule, zh, en string, args ...any) rules.Verdict {
-	return rules.Verdict{Action: rules.Suppress, Rule: rule, Hits: []schemas.Hit{{Rule: rule, Action: rules.ReportBlock, Advice: schemas.Text{
-		Zh: fmt.Sprintf(zh, args...), En: fmt.Sprintf(en, args...),
-	}}}}
+	return rules.Verdict{Action: rules.Suppress, Rule: rule, Hits: []schemas.Hit{{Rule: rule, Action: rules.ReportBlock, Advice: rules.Textf(zh, en, args...)}}}
 }
 
 func refused(e schemas.ConsentEntry) rules.Verdict {

@@ -17,6 +17,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/yizhan-dev/yizhan/rules"
 	"github.com/yizhan-dev/yizhan/schemas"
 )
 
@@ -235,7 +236,7 @@ type Problem struct {
 func (k *Kingdee) Check(now time.Time, maxLife time.Duration) []Problem {
 	var out []Problem
 	add := func(code, zh, en string, args ...any) {
-		out = append(out, Problem{code, schemas.Text{Zh: fmt.Sprintf(zh, args...), En: fmt.Sprintf(en, args...)}})
+		out = append(out, Problem{code, rules.Textf(zh, en, args...)})
 	}
 	if len(k.Secrets) > 0 {
 		add("kingdee-secret", "链接内含密钥或密码字段，任何看到消息的人都能冒用；请立即更换该密钥，并从 ud 中删除",

@@ -2,13 +2,13 @@ package link
 
 import (
 	"encoding/base64"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
 
+	"github.com/yizhan-dev/yizhan/rules"
 	"github.com/yizhan-dev/yizhan/schemas"
 )
 
@@ -21,7 +21,7 @@ type finding struct {
 }
 
 func found(code string, unsafe bool, zh, en string, args ...any) finding {
-	return finding{RuleLogin, code, unsafe, schemas.Text{Zh: fmt.Sprintf(zh, args...), En: fmt.Sprintf(en, args...)}}
+	return finding{RuleLogin, code, unsafe, rules.Textf(zh, en, args...)}
 }
 
 // Names of parameters, in lower case.
