@@ -22,6 +22,6 @@ func BenchmarkReserve(b *testing.B) {
 func BenchmarkOptOut(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
-		OptOut("拒收请回复R")
+		optsOut("拒收请回复R")
 	}
 }

@@ -354,34 +354,6 @@ func TestErase(t *testing.T) {
 	}
 }
 
-func TestOptOut(t *testing.T) {
-	for _, s := range []string{
-		"R", "r", "Ｒ", " r ", "R。", "“R”", "td", "ＴＤ", "T", "N", "0000", "００００", "退订", "退 订", "拒收", "退订！", "拒收。", "【退订】",
-		"回复R", "回复 TD", "拒收请回复R", "拒收请回复 R", "退订回T", "退订回复TD", "回T退订", "回TD退订", "TD退订", "我要退订", "申请退订", "请退订", "R🙏",
-	} {
-		if !OptOut(s) {
-			t.Errorf("%q is a refusal", s)
-		}
-	}
-	for _, s := range []string{
-		"", " ", "。", "不要退订", "取消退订", "好的", "收到", "Tom", "NO", "RT", "TDK", "10000", "00000", "00:00", "R1", "T恤还有吗", "N95", "Y", "Yes",
-		"退订后还能收到验证码吗", "已回复", "回复", "请回复", "退货", "谁啊", "OK R", strings.Repeat("R", 500),
-	} {
-		if OptOut(s) {
-			t.Errorf("%q is none", s)
-		}
-	}
-}
-
-func FuzzOptOut(f *testing.F) {
-	f.Add("拒收请回复R")
-	f.Fuzz(func(t *testing.T, s string) {
-		if got := OptOut(s); got != OptOut(" "+s+"\n") && len(s)+2 <= maxReply {
-			t.Errorf("spaces around %q change the answer", s)
-		}
-	})
-}
-
 func FuzzRecord(f *testing.F) {
 	f.Add([]byte(`{"v":1,"tenant":"acme","phone":"+8613800138000","states":{"marketing":{"state":"out","purpose":"all","time":"2026-11-23T04:00:00Z","how":"reply","by":"x","recorded":"2026-11-23T04:00:00Z"}}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -17,10 +17,9 @@ var optOut = regexp.MustCompile(`^(我要|我想|我|申请|请)?(退订|拒收)
 const maxReply = 200
 
 // OptsOut says whether a reply refuses further messages, in any case, width and punctuation.
-func (r *Rule) OptsOut(reply string) bool { return OptOut(reply) }
+func (r *Rule) OptsOut(reply string) bool { return optsOut(reply) }
 
-// OptOut is [Rule.OptsOut].
-func OptOut(reply string) bool {
+func optsOut(reply string) bool {
 	if len(reply) > maxReply {
 		return false
 	}
