@@ -176,6 +176,9 @@ func (f *backtestFlags) open(cmd *cobra.Command, cfg *backtest.Config) (before, 
 	}
 	cfg.Old.Caps, cfg.New.Caps = backtest.NewStore(), backtest.NewStore()
 	if before, err = openRulesWith(old, file, cfg.Old.Caps); err != nil {
+		if f.against == "" {
+			err = orName(err, old, "用 --against 指定对照的规则文件", "name the rules to compare with by --against")
+		}
 		return nil, nil, err
 	}
 	if after, err = openRulesWith(f.rules, file, cfg.New.Caps); err != nil {

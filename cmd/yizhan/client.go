@@ -74,16 +74,16 @@ func newClient(cmd *cobra.Command) (*client, error) {
 }
 
 func readKey(name string) (string, error) {
-	unreadable := usageError("无法读取密钥文件", "the key file cannot be read").withHint(
+	bad := usageError("无法读取密钥文件", "the key file cannot be read").withHint(
 		"检查 --key-file 或环境变量 "+keyFileEnv, "look at --key-file or the environment variable "+keyFileEnv)
 	f, err := os.Open(name)
 	if err != nil {
-		return "", unreadable.because(err)
+		return "", bad.because(unreadable(err))
 	}
 	defer func() { _ = f.Close() }() // read only: nothing to lose
 	b, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
 	if err != nil {
-		return "", unreadable.because(err)
+		return "", bad.because(unreadable(err))
 	}
 	key := strings.TrimSpace(string(b))
 	id, secret, ok := strings.Cut(key, ".")

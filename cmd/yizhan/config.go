@@ -50,7 +50,7 @@ type logConfig struct {
 func loadConfig(file string) (*config, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
-		return nil, problemError("读不到配置文件", "the configuration cannot be read").because(err)
+		return nil, problemError("读不到配置文件", "the configuration cannot be read").because(unreadable(err))
 	}
 	c := &config{file: file, source: b}
 	if c.dir, err = filepath.Abs(filepath.Dir(file)); err != nil {
@@ -161,7 +161,8 @@ func besideRules(rulesFile, name string) string {
 func (c *config) loadBook(open map[string]channels.Channel, env rules.Env) (*rules.Book, error) {
 	b, err := os.ReadFile(c.Rules)
 	if err != nil {
-		return nil, c.wrong("", setting("/rules", "读不到规则文件："+err.Error(), "the rules cannot be read: "+err.Error()))
+		why := unreadable(err).Error()
+		return nil, c.wrong("", setting("/rules", "读不到规则文件："+why, "the rules cannot be read: "+why))
 	}
 	if env.Read == nil {
 		env.Read = readBeside(c.Rules)

@@ -79,7 +79,7 @@ counts, and to import a file again changes nothing.`),
 		if args[0] != "-" {
 			f, err := os.Open(args[0])
 			if err != nil {
-				return usageError("无法打开文件", "cannot open the file").because(err)
+				return fileError(err)
 			}
 			defer func() { _ = f.Close() }() // read only: nothing to lose
 			in, i.name = f, args[0]

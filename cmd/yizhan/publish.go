@@ -50,7 +50,7 @@ func publishCmd() *cobra.Command {
 		if len(args) == 1 && args[0] != "-" {
 			f, err := os.Open(args[0])
 			if err != nil {
-				return usageError("无法打开文件", "cannot open the file").because(err)
+				return fileError(err)
 			}
 			defer func() { _ = f.Close() }()
 			in, name = f, args[0]

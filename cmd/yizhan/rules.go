@@ -127,7 +127,22 @@ func openRules(cmd *cobra.Command, name, config string) (*rulesFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	return openRulesWith(name, config, nil)
+	r, err := openRulesWith(name, config, nil)
+	switch {
+	case err == nil || name != defaultRulesFile:
+		return r, err
+	case cmd.Flags().Lookup("rules") == nil:
+		return nil, orName(err, name, "指定文件", "name the file")
+	}
+	return nil, orName(err, name, "用 --rules 指定", "name it with --rules")
+}
+
+// orName adds to the error of a default file that is not there how to name another.
+func orName(err error, file, zh, en string) error {
+	if bad, ok := errors.AsType[*cliError](err); ok && !exists(file) {
+		return bad.withHint(zh+"，或在它所在的目录运行", en+", or run in its folder")
+	}
+	return err
 }
 
 // openRulesWith is openRules with the configuration as given, "" for none, and a store for the daily cap.
@@ -204,8 +219,24 @@ func readBounded(name string) ([]byte, error) {
 	return b, nil
 }
 
+// fileError is the error of a file that cannot be read.
 func fileError(err error) error {
-	return usageError("无法打开文件", "cannot open the file").because(err)
+	return usageError("无法打开文件", "cannot open the file").because(unreadable(err))
+}
+
+// unreadable words why a file cannot be read, with its name: in the reader's language what people meet, else as
+// the system says it.
+func unreadable(err error) error {
+	at, ok := errors.AsType[*fs.PathError](err)
+	switch {
+	case !ok:
+		return err
+	case errors.Is(err, fs.ErrNotExist):
+		return errors.New(tr(at.Path+" 不存在", at.Path+" does not exist"))
+	case errors.Is(err, fs.ErrPermission):
+		return errors.New(tr("没有权限读取 "+at.Path, at.Path+" may not be read"))
+	}
+	return fmt.Errorf("%s: %w", at.Path, at.Err)
 }
 
 // overview is `rules check -o json`.

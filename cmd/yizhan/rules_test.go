@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -228,5 +230,41 @@ func TestRulesTestInJSON(t *testing.T) {
 	}
 	if p := d.Parts; p == nil || p.Parts.Parts != 1 || p.Characters != 30 || p.Price != "0.045" || p.Currency != "CNY" || got.Deliveries[1].Parts != nil {
 		t.Errorf("parts %+v and of the mail %+v", p, got.Deliveries[1].Parts)
+	}
+}
+
+// TestFilesThatCannotBeRead: the name and why, in the reader's language; of the default file also how to name another.
+func TestFilesThatCannotBeRead(t *testing.T) {
+	absent, folder := filepath.Join(t.TempDir(), "none.yaml"), t.TempDir()
+	event, err := filepath.Abs(ruleFile("event.json"))
+	named, err2 := filepath.Abs(ruleFile("stranger.yaml"))
+	if err := errors.Join(err, err2); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	for _, tt := range []struct {
+		args   []string
+		en, zh string
+	}{
+		{[]string{"rules", "check", absent}, "cannot open the file: " + absent + " does not exist\nhint: add --help", "无法打开文件：" + absent + " 不存在\n建议：加 --help"},
+		{[]string{"rules", "check"}, "rules.yaml does not exist\nhint: name the file, or run in its folder", "rules.yaml 不存在\n建议：指定文件，或在它所在的目录运行"},
+		{[]string{"rules", "explain", event}, "rules.yaml does not exist\nhint: name it with --rules, or run in its folder", "rules.yaml 不存在\n建议：用 --rules 指定，或在它所在的目录运行"},
+		{[]string{"rules", "backtest", "--rules", named, "--config", "", "--events", event}, "rules.yaml does not exist\nhint: name the rules to compare with by --against", "rules.yaml 不存在\n建议：用 --against 指定"},
+		{[]string{"publish", absent}, absent + " does not exist", absent + " 不存在"},
+		{[]string{"consent", "import", absent}, absent + " does not exist", absent + " 不存在"},
+		{[]string{"rules", "check", folder}, folder + ": ", folder + ": "},
+		{[]string{"trace", "x", "--key-file", absent}, absent + " does not exist", absent + " 不存在"},
+		{[]string{"rules", "test", absent}, absent + " does not exist", absent + " 不存在"},
+	} {
+		for l, want := range map[string]string{"en": tt.en, "zh": tt.zh} {
+			r := yizhan(t, "", append(tt.args, "--lang", l)...)
+			if r.code != exitUsage || !strings.Contains(r.err, want) || strings.Contains(r.err, "no such file") {
+				t.Errorf("%v: exit %d, %s; want %q", tt.args, r.code, r.err, want)
+			}
+		}
+	}
+	denied := &fs.PathError{Op: "open", Path: "a.txt", Err: fs.ErrPermission}
+	if got := fileError(denied).Error(); got != tr("无法打开文件：没有权限读取 a.txt", "cannot open the file: a.txt may not be read") {
+		t.Error(got)
 	}
 }

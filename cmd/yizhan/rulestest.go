@@ -80,19 +80,20 @@ func caseFiles(args []string) ([]string, error) {
 		err := filepath.WalkDir(arg, func(name string, e fs.DirEntry, err error) error {
 			switch {
 			case err != nil:
-				return err
+				return fileError(err)
 			case e.IsDir() && name != arg && strings.HasPrefix(e.Name(), "."):
 				return fs.SkipDir
 			case !e.IsDir() && (name == arg || filepath.Ext(name) == ".json") && !slices.Contains(files, name):
 				files = append(files, name)
 			}
 			if len(files) > maxCases {
-				return fmt.Errorf(tr("超过 %d 个文件", "more than %d files"), maxCases)
+				return problemError(fmt.Sprintf("超过 %d 个文件", maxCases), fmt.Sprintf("there are more than %d files", maxCases)).
+					withHint("请逐个子目录运行", "run its folders one by one")
 			}
 			return nil
 		})
 		if err != nil {
-			return nil, fileError(err)
+			return nil, err
 		}
 	}
 	if len(files) == 0 {
