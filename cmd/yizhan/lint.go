@@ -244,7 +244,7 @@ func (t *lintedText) print(u *ui) {
 		head += fmt.Sprintf(tr("，%d 字，%d 条短信", ", %d characters, SMS parts: %d"), t.Size.Characters, t.Size.Parts)
 	}
 	u.printf("%s\n", head)
-	for _, h := range t.Hits {
+	for _, h := range bySeverity(t.Hits) {
 		c := reportColor(h.Action)
 		switch h.Field {
 		case "text":
@@ -260,6 +260,19 @@ func (t *lintedText) print(u *ui) {
 		}
 		u.printf("\n")
 	}
+}
+
+// bySeverity are the hits with those that block first, then those to review; of the same action as they stood.
+func bySeverity(hits []schemas.Hit) []schemas.Hit {
+	return slices.SortedStableFunc(slices.Values(hits), func(a, b schemas.Hit) int {
+		switch {
+		case a.Action == b.Action:
+			return 0
+		case rules.Stronger(a.Action, b.Action) == a.Action:
+			return -1
+		}
+		return 1
+	})
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

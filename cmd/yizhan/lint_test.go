@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -94,6 +95,22 @@ func TestLintTellsAll(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestLintTellsTheWorstFirst: what blocks stands before what to review, each in the order of the message.
+func TestLintTellsTheWorstFirst(t *testing.T) {
+	var hits []schemas.Hit
+	for i, action := range []string{"hold", "review", "block", "review", "block"} {
+		hits = append(hits, schemas.Hit{Rule: fmt.Sprint("r", i), Action: action})
+	}
+	var out bytes.Buffer
+	(&lintedText{Report: rules.Report{Action: "block", Hits: hits}}).print(&ui{out: &out})
+	if got := strings.Join(regexp.MustCompile(`r\d`).FindAllString(out.String(), -1), " "); got != "r2 r4 r1 r3 r0" {
+		t.Errorf("%s\n%s", got, out.String())
+	}
+	if hits[0].Rule != "r0" {
+		t.Error("the hits themselves are sorted")
 	}
 }
 
