@@ -149,20 +149,14 @@ func readLines(in io.Reader, hand func(*lineBatch) bool) error {
 		b := &lineBatch{first: line + 1, out: make(chan judgedBatch, 1)}
 		var err error
 		for size := 0; len(b.lines) < jsonlLines && size < jsonlBytes; {
-			var s []byte
-			s, err = r.ReadSlice('\n')
-			long := errors.Is(err, bufio.ErrBufferFull)
-			for errors.Is(err, bufio.ErrBufferFull) {
-				_, err = r.ReadSlice('\n')
-			}
-			if len(s) > 0 {
+			var (
+				s    []byte
+				long bool
+			)
+			if s, long, err = readLine(r); long || len(s) > 0 {
 				line++
 				size += len(s)
-				if long {
-					b.lines = append(b.lines, nil)
-				} else {
-					b.lines = append(b.lines, append([]byte{}, s...))
-				}
+				b.lines = append(b.lines, bytes.Clone(s))
 			}
 			if err != nil || r.Buffered() == 0 {
 				break

@@ -109,19 +109,17 @@ func (r *rulesFile) compare(before *rules.Book, in io.Reader) (*comparison, erro
 	}
 	lines := bufio.NewReaderSize(in, maxItem+1)
 	for n := 1; ; n++ {
-		line, err := lines.ReadSlice('\n')
-		long := errors.Is(err, bufio.ErrBufferFull)
-		for errors.Is(err, bufio.ErrBufferFull) {
-			_, err = lines.ReadSlice('\n')
-		}
+		line, long, err := readLine(lines)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return nil, err
 		}
-		if line = bytes.TrimSpace(line); len(line) > 0 {
-			inputs := r.sampled(line)
-			if long || len(inputs) == 0 {
+		if line = bytes.TrimSpace(line); long || len(line) > 0 {
+			var inputs []rules.Input
+			if !long {
+				inputs = r.sampled(line)
+			}
+			if len(inputs) == 0 {
 				c.Unread++
-				inputs = nil
 			}
 			for _, one := range inputs {
 				c.add(n, one.Delivery.Message, before.Lint(one), r.book.Lint(one))

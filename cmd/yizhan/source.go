@@ -186,16 +186,13 @@ func (s *source) nextValue() (item, error) {
 
 func (s *source) nextLine() (item, error) {
 	for {
-		line, err := s.in.ReadSlice('\n')
-		if len(line) == 0 && err != nil {
+		line, long, err := readLine(s.in)
+		if len(line) == 0 && !long && err != nil {
 			return item{}, err
 		}
 		s.line++
 		where := fmt.Sprintf("%s:%d", s.name, s.line)
-		if errors.Is(err, bufio.ErrBufferFull) {
-			for errors.Is(err, bufio.ErrBufferFull) {
-				_, err = s.in.ReadSlice('\n')
-			}
+		if long {
 			return item{}, tooLong(where, false)
 		}
 		if err != nil && !errors.Is(err, io.EOF) {
@@ -210,6 +207,17 @@ func (s *source) nextLine() (item, error) {
 		}
 		return item{where, bytes.Clone(line)}, nil
 	}
+}
+
+// readLine reads a line, which is good until the next read; the last one comes with io.EOF. One that is longer than
+// the buffer is passed over and not returned.
+func readLine(in *bufio.Reader) (line []byte, long bool, err error) {
+	line, err = in.ReadSlice('\n')
+	for errors.Is(err, bufio.ErrBufferFull) {
+		line, long = nil, true
+		_, err = in.ReadSlice('\n')
+	}
+	return line, long, err
 }
 
 func notJSON(line []byte) []schemas.Problem {
