@@ -102,11 +102,47 @@ func TestRulesCheckOnASample(t *testing.T) {
 			t.Errorf("exit %d, %s", r.code, r.out)
 		}
 	}
+	one := write("one.ndjson", "您好\n{}\n")
+	if r := yizhan(t, "", "rules", "check", now, "--sample", one, "--against", old); r.code != exitOK || !strings.HasSuffix(r.out, "\n1 message compared; 1 line holds no message that can be judged\n") {
+		t.Errorf("exit %d, %s%s", r.code, r.out, r.err)
+	}
 	if r := yizhan(t, "", "rules", "check", now, "--against", old); r.code != exitUsage {
 		t.Errorf("--against alone: exit %d", r.code)
 	}
 	if r := yizhan(t, "", "rules", "check", now, "--sample", sample); r.code != exitUsage || !strings.Contains(r.err, "name no files") {
 		t.Errorf("nothing to compare: exit %d, %s", r.code, r.err)
+	}
+}
+
+// TestSampleOfNothing: a sample in which nothing could be compared does not pass, and the first bad lines are named.
+func TestSampleOfNothing(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		name = filepath.Join(dir, name)
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	book := write("rules.yaml", "routes: [{name: other, when: 'event.type == \"y\"', send: [sms]}]")
+	mute := `{"specversion":"1.0","id":"a","source":"/erp","type":"x","data":{"category":"notification","to":[{"phone":"13800138000"}],"content":{"text":"x"}}}`
+	sample := write("sample.ndjson", strings.Join([]string{"", `{"id":1,"txt":"您好"}`, `{"text":`, mute, strings.Repeat("长", maxItem), `{"a":1}`, `{"b":1}`}, "\n"))
+	for l, want := range map[string][]string{
+		"en": {"sample.ndjson holds no message to compare", "line 2: /data: ", "line 3: ", "line 4: no route takes x", "line 5: the line is longer than 1 MiB", "line 6: ", "hint: each line is"},
+		"zh": {"sample.ndjson 中没有可比较的消息", "第 2 行：/data: ", "第 3 行：", "第 4 行：没有路由接收 x", "第 5 行：该行超过 1 MiB", "第 6 行：", "建议：每行一条短信文字"},
+	} {
+		for _, format := range []string{"table", "json"} {
+			r := yizhan(t, "", "rules", "check", book, "--sample", sample, "--against", book, "--lang", l, "-o", format)
+			for _, w := range want {
+				if r.code != exitProblem || r.out != "" || !strings.Contains(r.err, w) || strings.Count(r.err, "\n") != 7 {
+					t.Errorf("exit %d, %s%s; want %q", r.code, r.out, r.err, w)
+				}
+			}
+		}
+	}
+	empty := write("empty", "\n")
+	if r := yizhan(t, "", "rules", "check", book, "--sample", empty, "--against", book); r.code != exitProblem || !strings.Contains(r.err, "empty holds no message") {
+		t.Errorf("exit %d, %s%s", r.code, r.out, r.err)
 	}
 }
 

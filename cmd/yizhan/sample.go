@@ -28,6 +28,7 @@ type comparison struct {
 	Before   map[string]int `json:"before"`   // messages by action
 	After    map[string]int `json:"after"`
 	Changes  []sampleChange `json:"changes"` // newly blocked, to review, passed
+	unread   []string       // the first lines that hold no message, and why
 }
 
 type sampleChange struct {
@@ -57,6 +58,14 @@ func (r *rulesFile) compareSample(cmd *cobra.Command, u *ui, sample, against str
 	c, err := r.compare(before, f)
 	if err != nil {
 		return problemError("读取失败："+sample, "cannot read "+sample).because(err)
+	}
+	if c.Messages == 0 { // a comparison of nothing must not pass
+		none := problemError(sample+" 中没有可比较的消息", sample+" holds no message to compare").
+			withHint("每行一条短信文字、{\"text\":\"…\"} 或一个事件", "each line is the text of an SMS, {\"text\":\"…\"} or an event")
+		for _, line := range c.unread {
+			none.problems = append(none.problems, schemas.Problem{Text: schemas.Text{Zh: line, En: line}})
+		}
+		return none
 	}
 	if u.json {
 		return u.printJSON(c)
@@ -114,12 +123,14 @@ func (r *rulesFile) compare(before *rules.Book, in io.Reader) (*comparison, erro
 			return nil, err
 		}
 		if line = bytes.TrimSpace(line); long || len(line) > 0 {
-			var inputs []rules.Input
+			inputs, why := []rules.Input(nil), say(lineTooLong)
 			if !long {
-				inputs = r.sampled(line)
+				inputs, why = r.sampled(line)
 			}
 			if len(inputs) == 0 {
-				c.Unread++
+				if c.Unread++; c.Unread <= shownExamples {
+					c.unread = append(c.unread, fmt.Sprintf(tr("第 %d 行：%s", "line %d: %s"), n, why))
+				}
 			}
 			for _, one := range inputs {
 				c.add(n, one.Delivery.Message, before.Lint(one), r.book.Lint(one))
@@ -132,10 +143,10 @@ func (r *rulesFile) compare(before *rules.Book, in io.Reader) (*comparison, erro
 }
 
 // sampled is what a line of a sample would send: the SMS that it is, the text of a JSON line as
-// `lint --jsonl` reads it, or the messages of an event.
-func (r *rulesFile) sampled(line []byte) []rules.Input {
+// `lint --jsonl` reads it, or the messages of an event; without any, why says why.
+func (r *rulesFile) sampled(line []byte) (inputs []rules.Input, why string) {
 	if line[0] != '{' {
-		return []rules.Input{rules.Draft{Kind: "sms", Message: schemas.Message{Text: string(line)}}.Input()}
+		return []rules.Input{rules.Draft{Kind: "sms", Message: schemas.Message{Text: string(line)}}.Input()}, why
 	}
 	var text textLine
 	if err := json.Unmarshal(line, &text); err == nil && text.Text != nil {
@@ -143,21 +154,25 @@ func (r *rulesFile) sampled(line []byte) []rules.Input {
 		if slices.Contains(rules.Classes, text.Class) {
 			d.Class = text.Class
 		}
-		return []rules.Input{d.Input()}
+		return []rules.Input{d.Input()}, why
 	}
 	e, err := schemas.DecodeEvent(line)
-	if err != nil {
-		return nil
+	if bad, ok := errors.AsType[*schemas.Invalid](err); ok {
+		return nil, problemLine(bad.Problems[0])
+	} else if err != nil {
+		return nil, err.Error()
 	}
 	known := func(name string) (rules.Channel, bool) { return r.channel(name, e.Data.Template) }
-	plan, _ := r.book.Plan(e, known, time.Time{}) // without a clock, no hour is quiet; an event refused as a whole has no deliveries
-	var out []rules.Input
+	plan, refusal := r.book.Plan(e, known, time.Time{}) // without a clock, no hour is quiet
 	for _, p := range plan.Deliveries {
-		if p.Refusal == nil {
-			out = append(out, rules.Channels(known).Input(p.Delivery, time.Time{}))
+		if refusal = p.Refusal; refusal == nil {
+			inputs = append(inputs, rules.Channels(known).Input(p.Delivery, time.Time{}))
 		}
 	}
-	return out
+	if refusal != nil {
+		why = problemLine(refusal.Problem)
+	}
+	return inputs, why
 }
 
 func (c *comparison) add(line int, m schemas.Message, before, after rules.Report) {
@@ -210,9 +225,16 @@ func (c *comparison) print(u *ui) {
 			u.printf(tr("  另有 %d 条\n", "  and %d more\n"), more)
 		}
 	}
-	u.printf(tr("\n共比较 %d 条消息", "\n%d messages compared"), c.Messages)
+	compared, unread := "\n%d messages compared", "; %d lines hold no message that can be judged"
+	if c.Messages == 1 {
+		compared = "\n%d message compared"
+	}
+	if c.Unread == 1 {
+		unread = "; %d line holds no message that can be judged"
+	}
+	u.printf(tr("\n共比较 %d 条消息", compared), c.Messages)
 	if c.Unread > 0 {
-		u.printf(tr("，%d 行不含可判断的消息", "; %d lines hold no message that can be judged"), c.Unread)
+		u.printf(tr("，%d 行不含可判断的消息", unread), c.Unread)
 	}
 	u.printf("\n")
 }
