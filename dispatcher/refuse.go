@@ -2,6 +2,7 @@ package dispatcher
 
 import (
 	"html"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,19 +21,16 @@ func (d *Dispatcher) Refusals(e *schemas.Event, now time.Time) []schemas.Problem
 	if book == nil || !book.Refuses() {
 		return nil
 	}
-	_, planned, _ := d.deliveries(e, book, now) // why there are none, the planner tells
+	plan, _ := book.Plan(e, d.channel, now) // why there are none, the planner tells
 	type words struct{ pointer, rule, text string }
 	seen := map[words]bool{}
 	var problems []schemas.Problem
-	for _, p := range planned {
-		if p.record.State != schemas.Suppressed || p.record.Cause == nil {
+	for _, p := range plan.Deliveries {
+		if p.Refusal != nil || p.Verdict.Action != rules.Suppress {
 			continue
 		}
-		for _, h := range p.record.Cause.Hits {
-			if h.Action != rules.ReportBlock {
-				continue
-			}
-			h = blamed(e, &p.delivery.Message, h)
+		for _, h := range forbidden(p.Verdict) {
+			h = blamed(e, &p.Delivery.Message, h)
 			// Several recipients, and several channels, get the same words: told once.
 			if told := (words{pointerOf(e, h), h.Rule, h.Text}); !seen[told] {
 				seen[told] = true
@@ -42,6 +40,20 @@ func (d *Dispatcher) Refusals(e *schemas.Event, now time.Time) []schemas.Problem
 		}
 	}
 	return problems
+}
+
+// forbidden are the hits for which a suppressed message is refused: those that block. Of a rule that suppresses what
+// it else would only have looked at, they are all that it found; of one that points at nothing, the rule itself.
+func forbidden(v rules.Verdict) []schemas.Hit {
+	kept, own := some(v), func(h schemas.Hit) bool { return h.Rule == v.Rule }
+	hits := slices.DeleteFunc(slices.Clone(kept), func(h schemas.Hit) bool { return h.Action != rules.ReportBlock })
+	if !slices.ContainsFunc(hits, own) {
+		hits = append(hits, slices.DeleteFunc(kept, func(h schemas.Hit) bool { return !own(h) })...)
+	}
+	if len(hits) == 0 {
+		hits = []schemas.Hit{{Rule: v.Rule, Action: rules.ReportBlock}}
+	}
+	return hits
 }
 
 // refusal is a hit as its producer is told.

@@ -40,10 +40,28 @@ func (words) Judge(in rules.Input) rules.Verdict {
 	return v
 }
 
-func (r *rig) useWords(text string) {
+// doubts is a guard that suppresses what it only asks to look at, as guards.content.review: suppress does, and 宵禁
+// without a word.
+type doubts struct{}
+
+func (doubts) Judge(in rules.Input) rules.Verdict {
+	v := words{}.Judge(in)
+	if strings.Contains(in.Delivery.Message.Text, "宵禁") {
+		return rules.Verdict{Action: rules.Suppress, Rule: "quiet-hours", Hits: v.Hits}
+	}
+	if len(v.Hits) > 0 {
+		v.Action, v.Rule = rules.Suppress, "5"
+		v.Hits = append([]schemas.Hit{{Rule: "link", Action: "review", Field: "text"}}, v.Hits...)
+	}
+	return v
+}
+
+func (r *rig) useWords(text string) { r.t.Helper(); r.useGuard(text, words{}) }
+
+func (r *rig) useGuard(text string, g rules.Guard) {
 	r.t.Helper()
 	bk, err := rules.Load([]byte(text), map[string]rules.GuardFactory{
-		"words": func(func(any) error, rules.Env) (rules.Guard, error) { return words{}, nil },
+		"words": func(func(any) error, rules.Env) (rules.Guard, error) { return g, nil },
 	}, nil, rules.Env{})
 	if err != nil {
 		r.t.Fatal(err)
@@ -119,9 +137,8 @@ func TestWhatAPersonShouldLookAtIsKept(t *testing.T) {
 	})
 }
 
-// TestRefusals: with publish: refuse the producer is told where in the event the forbidden words
-// stand, once however many people would get them; what a person should look at is no reason to refuse.
-func TestRefusals(t *testing.T) {
+// refusalRig is a dispatcher that only plans.
+func refusalRig(t *testing.T) *rig {
 	r := &rig{t: t}
 	r.sms = &far{traits: channels.Traits{Kind: "sms", Address: channels.Phone, Signature: "华星科技"}}
 	r.mail = &far{traits: channels.Traits{Kind: "email", Address: channels.Email}}
@@ -129,13 +146,46 @@ func TestRefusals(t *testing.T) {
 		Channels: map[string]channels.Channel{"sms": r.sms, "mail": r.mail},
 		Explain:  func(f *channels.Failure) channels.Diagnosis { return channels.Diagnosis{Class: channels.Content} },
 	}
-	event := func(data string) *schemas.Event {
-		e, err := schemas.DecodeEvent([]byte(`{"specversion":"1.0","id":"a","source":"/erp","type":"invoice","tenant":"acme","data":` + data + `}`))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return e
+	return r
+}
+
+func invoice(t *testing.T, data string) *schemas.Event {
+	t.Helper()
+	e, err := schemas.DecodeEvent([]byte(`{"specversion":"1.0","id":"a","source":"/erp","type":"invoice","tenant":"acme","data":` + data + `}`))
+	if err != nil {
+		t.Fatal(err)
 	}
+	return e
+}
+
+// TestWhatIsSuppressedIsRefused: also where no hit blocks: the rule's own hits are told, or else the rule.
+func TestWhatIsSuppressedIsRefused(t *testing.T) {
+	r := refusalRig(t)
+	r.useGuard("publish: refuse"+book, doubts{})
+	for name, want := range map[string]string{
+		"额度":   "/data/params/name rule-5",
+		"贷款":   "/data/params/name rule-5",
+		"宵禁额度": "/data/template rule-quiet-hours",
+		"王芳":   "",
+	} {
+		e := invoice(t, `{"category":"notification","channels":["sms"],"to":[{"phone":"13800138000"}],"template":"hello","params":{"name":"`+name+`"}}`)
+		var got []string
+		for _, p := range r.Refusals(e, time.Now()) {
+			got = append(got, p.Pointer+" "+p.Keyword)
+			if p.Zh == "" || p.En == "" {
+				t.Errorf("%s: %+v", name, p)
+			}
+		}
+		if strings.Join(got, ", ") != want {
+			t.Errorf("%s: %v, want %s", name, got, want)
+		}
+	}
+}
+
+// TestRefusals: with publish: refuse the producer is told where in the event the forbidden words
+// stand, once however many people would get them; what a person should look at is no reason to refuse.
+func TestRefusals(t *testing.T) {
+	r := refusalRig(t)
 	two := `{"category":"notification","to":[{"phone":"13800138000"},{"phone":"13900139000","email":"a@example.com"}],`
 	mail := `{"category":"notification","channels":["mail"],"to":[{"email":"a@example.com"}],`
 	for _, c := range []struct {
@@ -153,7 +203,7 @@ func TestRefusals(t *testing.T) {
 	} {
 		r.useWords("publish: " + c.publish + book + `  loan: {mail: {subject: "你好", text: "贷款 {{.name}}"}}` + "\n")
 		var got []string
-		for _, p := range r.Refusals(event(c.data), time.Now()) {
+		for _, p := range r.Refusals(invoice(t, c.data), time.Now()) {
 			got = append(got, p.Pointer)
 			if p.Keyword != "rule-5" || !strings.Contains(p.Zh, "⑤") || !strings.Contains(p.Zh, "建议：删去") || !strings.Contains(p.En, "Advice: drop it") {
 				t.Errorf("%+v", p)
