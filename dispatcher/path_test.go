@@ -436,6 +436,55 @@ func TestEventsThatCannotBePlannedAreKept(t *testing.T) {
 	})
 }
 
+// slow is a guard that takes longer over a text than an event may take to be planned, so many times.
+type slow struct {
+	mu           sync.Mutex
+	left, judged map[string]int // by the text
+}
+
+func (g *slow) Judge(in rules.Input) rules.Verdict {
+	text := in.Delivery.Message.Text
+	g.mu.Lock()
+	g.judged[text]++
+	late := g.left[text] > 0
+	g.left[text]--
+	g.mu.Unlock()
+	if late {
+		time.Sleep(31 * time.Second) // the bubble's clock
+	}
+	return rules.Verdict{}
+}
+
+func (g *slow) times(text string) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.judged[text]
+}
+
+// TestAnEventThatIsNeverPlannedIsKept: what is too slow for good becomes a dead letter and is not planned for ever;
+// what was slow for a while is sent.
+func TestAnEventThatIsNeverPlannedIsKept(t *testing.T) {
+	inVirtualTime(t, book, func(r *rig) {
+		text := func(s string) string {
+			return `{"category":"alert","channels":["mail"],"to":[{"email":"a@example.com"}],"content":{"subject":"x","text":"` + s + `"}}`
+		}
+		g := &slow{left: map[string]int{"stuck": 5, "busy": 4}, judged: map[string]int{}}
+		r.useGuard(book, g)
+		r.publish("alarm", "stuck", text("stuck"))
+		time.Sleep(10 * time.Minute)
+		s := r.story("stuck", 0)
+		if c := s.Cause; s.State != schemas.Dead || c == nil || c.Code != "planning-timeout" || c.Owner != "operator" || !strings.Contains(c.En, "five times") || c.Zh == "" || g.times("stuck") != 5 {
+			t.Errorf("%+v, %+v, judged %d times", s, c, g.times("stuck"))
+		}
+		r.publish("alarm", "busy", text("busy"))
+		r.want(r.story("busy", 10*time.Minute), "mail accepted 1")
+		if p, err := r.Replay(r.t.Context(), dispatcher.ReplayRequest{Where: "cause=planning-timeout", Confirm: 1, Reason: "lexicon mended"}); err != nil || p.Replayed != 1 {
+			t.Fatalf("replay: %+v, %v", p, err)
+		}
+		r.want(r.story("stuck", time.Second), "mail accepted 1")
+	})
+}
+
 func TestRecall(t *testing.T) {
 	inVirtualTime(t, book, func(r *rig) {
 		later := strings.Replace(wang, `"template"`, `"not_before":"`+time.Now().Add(time.Hour).Format(time.RFC3339)+`","template"`, 1)

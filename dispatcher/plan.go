@@ -24,6 +24,10 @@ import (
 // planTimeout bounds the planning of one event: it talks to the broker only.
 const planTimeout = 30 * time.Second
 
+// maxPlannings is how often an event is handed out whose routes, texts and rules alone take longer than planTimeout.
+// While the broker is in trouble an event waits however long it takes.
+const maxPlannings = 5
+
 // plan turns an event into deliveries. The event's own record comes first and once for each
 // (source, id): who meets another copy's record has a duplicate, who meets its own was interrupted
 // and goes on.
@@ -51,6 +55,15 @@ func (d *Dispatcher) planEvent(ctx context.Context, msg jetstream.Msg) (result s
 		return "dead", d.buryEvent(ctx, msg, meta, nil, cause("invalid", channels.Permanent, err))
 	}
 	route, planned, c := d.deliveries(e, d.Book(), time.Now())
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) { // nothing but our own reckoning has taken its time
+		err := fmt.Errorf("no plan within %s, delivery %d of the event", planTimeout, meta.NumDelivered)
+		if meta.NumDelivered < maxPlannings {
+			return "", err
+		}
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+		defer cancel()
+		return "dead", d.buryEvent(late, msg, meta, e, cause("planning-timeout", channels.Config, err))
+	}
 	if c != nil {
 		return "dead", d.buryEvent(ctx, msg, meta, e, *c)
 	}

@@ -112,6 +112,7 @@ func TestOwnDecisionsAreExplained(t *testing.T) {
 		{"ledger-unavailable", "operator", "yes", channels.Temporary},
 		{"no-route", "operator", "no", channels.Config},
 		{"no-channel", "operator", "no", channels.Config},
+		{"planning-timeout", "operator", "no", channels.Config},
 		{"no-fallback", "operator", "no", channels.Config},
 		{"no-recipient", "data-owner", "no", channels.BadTarget},
 		{"suppressed", "data-owner", "no", channels.BadTarget},
