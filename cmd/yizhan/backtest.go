@@ -224,19 +224,14 @@ func (f *backtestFlags) replay(cmd *cobra.Command, u *ui, cfg backtest.Config) (
 		}
 		read = func(ctx context.Context, to chan<- batch) error { return f.readStream(ctx, c, cfg, to) }
 	} else {
-		in, name, total := cmd.InOrStdin(), "stdin", int64(0)
-		if f.events != "-" {
-			file, err := os.Open(f.events)
-			if err != nil {
-				return nil, fileError(err)
-			}
-			defer func() { _ = file.Close() }() // read only: nothing to lose
-			in, name = file, f.events
-			if s, err := file.Stat(); err == nil && s.Mode().IsRegular() {
-				total = s.Size()
-			}
+		in, err := openInput(cmd, f.events)
+		if err != nil {
+			return nil, err
 		}
-		read = func(ctx context.Context, to chan<- batch) error { return readFile(ctx, newSource(name, in), total, to) }
+		defer func() { _ = in.Close() }() // read only: nothing to lose
+		read = func(ctx context.Context, to chan<- batch) error {
+			return readFile(ctx, newSource(in.name, in), in.size, to)
+		}
 	}
 	run, bar, count := backtest.New(cfg), u.progress(), 0
 	defer bar.clear()
@@ -312,9 +307,7 @@ type recordedEvent struct {
 // readStream pages through the events that the server keeps.
 func (f *backtestFlags) readStream(ctx context.Context, c *client, cfg backtest.Config, to chan<- batch) error {
 	query := url.Values{}
-	if f.tenant != "" {
-		query.Set("tenant", f.tenant)
-	}
+	setValue(query, "tenant", f.tenant)
 	for name, at := range map[string]time.Time{"since": cfg.Since, "until": cfg.Until} {
 		if !at.IsZero() {
 			query.Set(name, at.Format(time.RFC3339Nano))

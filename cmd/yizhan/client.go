@@ -154,6 +154,16 @@ func unreachable(zh, en string) *cliError {
 	return &cliError{code: exitUnreachable, text: schemas.Text{Zh: zh, En: en}}
 }
 
+// badAnswer is the error of an answer that is not what was asked for; err, of its decoding, may be nil.
+func badAnswer(err error) error {
+	e := unreachable("无法读懂服务器的答复", "the server's answer cannot be read").
+		withHint("客户端与服务器的版本是否一致？", "are client and server of the same version?")
+	if err != nil {
+		return e.because(err)
+	}
+	return e
+}
+
 // noAnswer words an error of the transport.
 func (c *client) noAnswer(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled) {
@@ -249,8 +259,7 @@ func (c *client) exchange(ctx context.Context, method, path string, query url.Va
 		return nil, &statusError{a.status, e}
 	}
 	if err := json.Unmarshal(a.body, v); err != nil {
-		return nil, unreachable("无法读懂服务器的答复", "the server's answer cannot be read").because(err).
-			withHint("客户端与服务器的版本是否一致？", "are client and server of the same version?")
+		return nil, badAnswer(err)
 	}
 	return a.body, nil
 }
@@ -268,5 +277,12 @@ func isStatus(err error, status int) bool {
 	return ok && e.status == status
 }
 
-// eventPath is an event's or a letter's own path: its id may hold slashes.
+// setValue sets a parameter of a query, and none when the value is empty.
+func setValue(q url.Values, name, value string) {
+	if value != "" {
+		q.Set(name, value)
+	}
+}
+
+// idPath is an event's or a letter's own path: its id may hold slashes.
 func idPath(prefix, id string) string { return prefix + url.PathEscape(id) }

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -74,20 +73,13 @@ counts, and to import a file again changes nothing.`),
 		if err != nil {
 			return err
 		}
-		i := &importer{client: c, ui: newUI(cmd), tenant: *tenant, timeout: *timeout, sum: imported{Errors: []refused{}}, name: "stdin"}
-		in := cmd.InOrStdin()
-		if args[0] != "-" {
-			f, err := os.Open(args[0])
-			if err != nil {
-				return fileError(err)
-			}
-			defer func() { _ = f.Close() }() // read only: nothing to lose
-			in, i.name = f, args[0]
-			if s, err := f.Stat(); err == nil && s.Mode().IsRegular() {
-				i.total = s.Size()
-			}
+		in, err := openInput(cmd, args[0])
+		if err != nil {
+			return err
 		}
-		return i.run(cmd.Context(), in)
+		defer func() { _ = in.Close() }() // read only: nothing to lose
+		i := &importer{client: c, tenant: *tenant, timeout: *timeout, in: in, sum: imported{refusals: newRefusals(newUI(cmd))}}
+		return i.run(cmd.Context())
 	}
 	return cmd
 }
@@ -95,8 +87,7 @@ counts, and to import a file again changes nothing.`),
 // imported is the summary.
 type imported struct {
 	ingest.ConsentsRecorded
-	Refused int       `json:"refused"`
-	Errors  []refused `json:"errors"`
+	refusals
 }
 
 // placed is a change and where it stood.
@@ -106,42 +97,29 @@ type placed struct {
 }
 
 type importer struct {
-	client      *client
-	ui          *ui
-	name        string
-	tenant      string
-	timeout     time.Duration
-	total, read int64
-	bar         *progress
-	batch       []placed
-	sum         imported
+	client  *client
+	tenant  string
+	timeout time.Duration
+	in      *input
+	read    int64 // bytes of it
+	batch   []placed
+	sum     imported
 }
 
-func (i *importer) run(ctx context.Context, in io.Reader) error {
-	i.bar = i.ui.progress()
-	err := i.all(ctx, in)
-	i.bar.clear()
-	if i.ui.json {
-		if jerr := i.ui.printJSON(i.sum); jerr != nil {
-			return jerr
-		}
-	} else if s := i.sum; err == nil || s.Recorded+s.Unchanged+s.Older+s.Refused > 0 {
-		i.ui.printf(tr("已登记 %d 条，已有 %d 条，早于现有记录 %d 条，有误 %d 条\n", "recorded %d, known already %d, older than what stands %d, refused %d\n"), s.Recorded, s.Unchanged, s.Older, s.Refused)
+func (i *importer) run(ctx context.Context) error {
+	err := i.all(ctx)
+	line, s := "", &i.sum
+	if err == nil || s.Recorded+s.Unchanged+s.Older+s.Refused > 0 {
+		line = fmt.Sprintf(tr("已登记 %d 条，已有 %d 条，早于现有记录 %d 条，有误 %d 条\n", "recorded %d, known already %d, older than what stands %d, refused %d\n"), s.Recorded, s.Unchanged, s.Older, s.Refused)
 	}
-	switch e, ok := errors.AsType[*cliError](err); {
-	case ok && i.sum.Recorded > 0 && e.code != exitUsage:
-		return e.withHint("未导入完；稍后可重新导入整个文件，已登记的不受影响", "not all was imported; import the whole file again later, what is on record stays as it is")
-	case err != nil:
-		return err
-	case i.sum.Refused > 0:
-		return errFound
-	}
-	return nil
+	return s.end(s, line, err, s.Recorded, schemas.Text{
+		Zh: "未导入完；稍后可重新导入整个文件，已登记的不受影响", En: "not all was imported; import the whole file again later, what is on record stays as it is",
+	})
 }
 
 // all reads the input in batches. One batch is held in memory at a time.
-func (i *importer) all(ctx context.Context, in io.Reader) error {
-	buffered := bufio.NewReader(&counter{in, &i.read})
+func (i *importer) all(ctx context.Context) error {
+	buffered := bufio.NewReader(&counter{i.in, &i.read})
 	next := i.csv(buffered)
 	if startsJSON(buffered) {
 		next = i.json(buffered)
@@ -156,7 +134,7 @@ func (i *importer) all(ctx context.Context, in io.Reader) error {
 			if err := i.flush(ctx); err != nil { // so that refusals are told in the order of the file
 				return err
 			}
-			i.refuse(bad.where, bad.problems)
+			i.sum.refuse(bad.where, "", bad.problems)
 			if bad.last {
 				return nil
 			}
@@ -174,7 +152,7 @@ func (i *importer) all(ctx context.Context, in io.Reader) error {
 			if err := i.flush(ctx); err != nil {
 				return err
 			}
-			i.refuse(p.where, ps)
+			i.sum.refuse(p.where, "", ps)
 			continue
 		}
 		if i.batch = append(i.batch, p); len(i.batch) == batchEvents {
@@ -185,14 +163,14 @@ func (i *importer) all(ctx context.Context, in io.Reader) error {
 	}
 }
 
-// startsJSON says whether the first character is that of a JSON array or object.
+// startsJSON says whether the first character, behind a byte order mark, is that of a JSON array or object.
 func startsJSON(in *bufio.Reader) bool {
 	for n := 1; n < 64; n++ {
 		b, err := in.Peek(n)
 		if err != nil {
 			return false
 		}
-		if c := b[n-1]; !strings.ContainsRune(" \t\r\n\xef\xbb\xbf", rune(c)) && c < 0x80 {
+		if c := b[n-1]; !strings.ContainsRune(" \t\r\n", rune(c)) && c < 0x80 {
 			return c == '[' || c == '{'
 		}
 	}
@@ -207,13 +185,13 @@ func (i *importer) csv(in io.Reader) func() (placed, error) {
 			var err error
 			if rows, err = schemas.NewConsentCSV(in); err != nil {
 				if bad, ok := errors.AsType[*schemas.Invalid](err); ok {
-					return placed{}, &badItem{i.name + ":1", bad.Problems, true}
+					return placed{}, &badItem{i.in.name + ":1", bad.Problems, true}
 				}
 				return placed{}, err
 			}
 		}
 		c, err := rows.Next()
-		where := fmt.Sprintf("%s:%d", i.name, rows.Line())
+		where := fmt.Sprintf("%s:%d", i.in.name, rows.Line())
 		if bad, ok := errors.AsType[*schemas.Invalid](err); ok {
 			return placed{}, &badItem{where, bad.Problems, false}
 		}
@@ -223,7 +201,7 @@ func (i *importer) csv(in io.Reader) func() (placed, error) {
 
 // json reads the JSON forms.
 func (i *importer) json(in io.Reader) func() (placed, error) {
-	src := newSource(i.name, in)
+	src := newSource(i.in.name, in)
 	return func() (placed, error) {
 		it, err := src.next()
 		if err != nil {
@@ -249,7 +227,7 @@ func (i *importer) flush(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("encode request: %w", err)
 		}
-		a, err := i.client.patient(ctx, i.timeout, i.bar, "/v1/consents", "application/json", body)
+		a, err := i.client.patient(ctx, i.timeout, i.sum.bar, "/v1/consents", "application/json", body)
 		if err != nil {
 			return err
 		}
@@ -263,14 +241,14 @@ func (i *importer) flush(ctx context.Context) error {
 		}
 		var took ingest.ConsentsRecorded
 		if err := json.Unmarshal(a.body, &took); err != nil || took.Recorded+took.Unchanged+took.Older != len(i.batch) {
-			return unreachable("无法读懂服务器的答复", "the server's answer cannot be read").withHint("客户端与服务器的版本是否一致？", "are client and server of the same version?")
+			return badAnswer(err)
 		}
 		i.sum.Recorded += took.Recorded
 		i.sum.Unchanged += took.Unchanged
 		i.sum.Older += took.Older
 		i.batch = i.batch[:0]
 	}
-	i.bar.set(i.read, i.total, fmt.Sprintf(tr("已登记 %d，已有 %d，有误 %d", "recorded %d, known %d, refused %d"), i.sum.Recorded, i.sum.Unchanged+i.sum.Older, i.sum.Refused))
+	i.sum.bar.set(i.read, i.in.size, fmt.Sprintf(tr("已登记 %d，已有 %d，有误 %d", "recorded %d, known %d, refused %d"), i.sum.Recorded, i.sum.Unchanged+i.sum.Older, i.sum.Refused))
 	return nil
 }
 
@@ -289,25 +267,10 @@ func (i *importer) without(problems []schemas.Problem) []placed {
 		if bad[n] == nil {
 			left = append(left, p)
 		} else {
-			i.refuse(p.where, bad[n])
+			i.sum.refuse(p.where, "", bad[n])
 		}
 	}
 	return left
-}
-
-// refuse tells of one line that is not recorded.
-func (i *importer) refuse(where string, problems []schemas.Problem) {
-	i.sum.Refused++
-	if i.ui.json {
-		if len(i.sum.Errors) < maxListed {
-			i.sum.Errors = append(i.sum.Errors, refused{where, "", problems})
-		}
-		return
-	}
-	i.bar.clear()
-	for _, p := range problems {
-		i.ui.note(where + ": " + problemLine(p))
-	}
 }
 
 func consentExportCmd() *cobra.Command {
@@ -335,8 +298,8 @@ func consentExportCmd() *cobra.Command {
 			_ = out.Write(schemas.ConsentCSVHead()) // an error is told by Error below
 		}
 		query := url.Values{"limit": {strconv.Itoa(exportPage)}, "reveal": {"true"}}
-		set(query, "tenant", *tenant)
-		set(query, "state", *state)
+		setValue(query, "tenant", *tenant)
+		setValue(query, "state", *state)
 		bar := u.progress()
 		for n := 0; ; {
 			var page ingest.ConsentPage
@@ -372,26 +335,33 @@ func consentExportCmd() *cobra.Command {
 	return cmd
 }
 
-func set(q url.Values, name, value string) {
-	if value != "" {
-		q.Set(name, value)
-	}
-}
+// person is whom a command is about: a number or a mail address.
+type person struct{ phone, email string }
 
-// addressOf reads the argument of a command as a number or a mail address.
-func addressOf(arg string) (query url.Values, phone, email string, err error) {
-	phone, email, err = schemas.ConsentAddress(arg)
-	if err != nil {
+// personOf reads the argument of a command.
+func personOf(arg string) (p person, err error) {
+	if p.phone, p.email, err = schemas.ConsentAddress(arg); err != nil {
 		e := usageError("号码或邮箱无效", "not a valid number or mail address")
 		if bad, ok := errors.AsType[*schemas.ValueError](err); ok {
 			e.problems = []schemas.Problem{{Keyword: bad.Keyword, Text: bad.Text}}
 		}
-		return nil, "", "", e
+		return p, e
 	}
-	query = url.Values{}
-	set(query, "phone", phone)
-	set(query, "email", email)
-	return query, phone, email, nil
+	return p, nil
+}
+
+// query asks for the person's record with a tenant, "" for every one.
+func (p person) query(tenant string) url.Values {
+	q := url.Values{}
+	setValue(q, "phone", p.phone)
+	setValue(q, "email", p.email)
+	setValue(q, "tenant", tenant)
+	return q
+}
+
+func (p person) masked() string {
+	shown := schemas.Consent{Phone: p.phone, Email: p.email}.Masked()
+	return shown.Address()
 }
 
 func consentShowCmd() *cobra.Command {
@@ -403,17 +373,16 @@ func consentShowCmd() *cobra.Command {
 	}
 	tenant := tenantFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		query, _, _, err := addressOf(args[0])
+		who, err := personOf(args[0])
 		if err != nil {
 			return err
 		}
-		set(query, "tenant", *tenant)
 		c, err := newClient(cmd)
 		if err != nil {
 			return err
 		}
 		var page ingest.ConsentPage
-		if _, err := c.get(cmd.Context(), "/v1/consents", query, &page); err != nil {
+		if _, err := c.get(cmd.Context(), "/v1/consents", who.query(*tenant), &page); err != nil {
 			return err
 		}
 		u := newUI(cmd)
@@ -500,7 +469,7 @@ func consentOptOutCmd() *cobra.Command {
 	reason := cmd.Flags().String("reason", "", tr("原因（`TEXT`），写入记录", "`TEXT` that says why; kept in the record"))
 	purpose := cmd.Flags().String("purpose", "marketing", tr("退订的范围：`marketing|notification|alert|all`", "what is refused: `marketing|notification|alert|all`"))
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		_, phone, email, err := addressOf(args[0])
+		who, err := personOf(args[0])
 		switch {
 		case err != nil:
 			return err
@@ -513,7 +482,7 @@ func consentOptOutCmd() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		change := schemas.ConsentChange{Tenant: *tenant, Phone: phone, Email: email, ConsentWord: schemas.ConsentWord{
+		change := schemas.ConsentChange{Tenant: *tenant, Phone: who.phone, Email: who.email, ConsentWord: schemas.ConsentWord{
 			State: schemas.OptedOut, Purpose: schemas.Purpose(*purpose), How: schemas.ByAPI, Text: *reason, // the time is the server's
 		}}
 		var done ingest.ConsentsRecorded
@@ -524,8 +493,7 @@ func consentOptOutCmd() *cobra.Command {
 		if u.json {
 			return u.printJSON(done)
 		}
-		shown := schemas.Consent{Phone: phone, Email: email}.Masked()
-		u.printf(tr("已登记：%s 退订%s，立即生效\n", "on record: %s refused %s; it counts from now on\n"), shown.Address(), say(purposeWords[schemas.Purpose(*purpose)]))
+		u.printf(tr("已登记：%s 退订%s，立即生效\n", "on record: %s refused %s; it counts from now on\n"), who.masked(), say(purposeWords[schemas.Purpose(*purpose)]))
 		return nil
 	}
 	return cmd
@@ -542,11 +510,10 @@ func consentEraseCmd() *cobra.Command {
 	}
 	tenant := tenantFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		query, phone, email, err := addressOf(args[0])
+		who, err := personOf(args[0])
 		if err != nil {
 			return err
 		}
-		set(query, "tenant", *tenant)
 		c, err := newClient(cmd)
 		if err != nil {
 			return err
@@ -554,15 +521,14 @@ func consentEraseCmd() *cobra.Command {
 		var done struct {
 			Erased bool `json:"erased"`
 		}
-		if _, err := c.exchange(cmd.Context(), http.MethodDelete, "/v1/consents", query, nil, &done); err != nil {
+		if _, err := c.exchange(cmd.Context(), http.MethodDelete, "/v1/consents", who.query(*tenant), nil, &done); err != nil {
 			return err
 		}
 		u := newUI(cmd)
 		if u.json {
 			return u.printJSON(done)
 		}
-		shown := schemas.Consent{Phone: phone, Email: email}.Masked()
-		u.printf(tr("已删除 %s 的号码和历史\n", "address and history of %s are deleted\n"), shown.Address())
+		u.printf(tr("已删除 %s 的号码和历史\n", "address and history of %s are deleted\n"), who.masked())
 		return nil
 	}
 	return cmd

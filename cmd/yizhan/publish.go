@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -45,67 +44,103 @@ func publishCmd() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		p := &publisher{client: c, ui: newUI(cmd), timeout: *timeout, sum: published{Errors: []refused{}}}
-		in, name := cmd.InOrStdin(), "stdin"
-		if len(args) == 1 && args[0] != "-" {
-			f, err := os.Open(args[0])
-			if err != nil {
-				return fileError(err)
-			}
-			defer func() { _ = f.Close() }()
-			in, name = f, args[0]
-			if s, err := f.Stat(); err == nil && s.Mode().IsRegular() {
-				p.total = s.Size()
-			}
-		} else if isTerminal(in) {
-			p.ui.note(tr("从标准输入读取事件，Ctrl-D 结束", "reading events from standard input; Ctrl-D ends it"))
+		name := "-"
+		if len(args) == 1 {
+			name = args[0]
 		}
-		return p.run(cmd.Context(), name, in)
+		in, err := openInput(cmd, name)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = in.Close() }() // read only: nothing to lose
+		u := newUI(cmd)
+		if name == "-" && isTerminal(cmd.InOrStdin()) {
+			u.note(tr("从标准输入读取事件，Ctrl-D 结束", "reading events from standard input; Ctrl-D ends it"))
+		}
+		p := &publisher{client: c, ui: u, timeout: *timeout, in: in, sum: published{refusals: newRefusals(u)}}
+		return p.run(cmd.Context())
 	}
 	return cmd
 }
 
 // published is the summary.
 type published struct {
-	Accepted   int       `json:"accepted"`
-	Duplicates int       `json:"duplicates"`
-	Refused    int       `json:"refused"`
-	Errors     []refused `json:"errors"`
-}
-
-// refused is one event that did not go.
-type refused struct {
-	Where    string            `json:"where"` // file:line
-	Detail   string            `json:"detail,omitzero"`
-	Problems []schemas.Problem `json:"problems,omitzero"`
+	Accepted   int `json:"accepted"`
+	Duplicates int `json:"duplicates"`
+	refusals
 }
 
 type publisher struct {
 	client  *client
 	ui      *ui
 	timeout time.Duration
-	total   int64 // bytes of the file; 0: not known
-	bar     *progress
+	in      *input
 	sum     published
 }
 
-func (p *publisher) run(ctx context.Context, name string, in io.Reader) error {
-	p.bar = p.ui.progress()
-	err := p.all(ctx, newSource(name, in))
-	p.bar.clear()
-	if p.ui.json {
-		if jerr := p.ui.printJSON(p.sum); jerr != nil {
+func (p *publisher) run(ctx context.Context) error {
+	err := p.all(ctx, newSource(p.in.name, p.in))
+	line, s := "", &p.sum
+	if err == nil || s.Accepted+s.Duplicates+s.Refused > 0 {
+		line = fmt.Sprintf(tr("已受理 %d 条，重复 %d 条，被拒 %d 条\n", "accepted %d, duplicates %d, refused %d\n"), s.Accepted, s.Duplicates, s.Refused)
+	}
+	return s.end(s, line, err, s.Accepted, schemas.Text{
+		Zh: "未提交完；稍后可重新提交整个文件，已受理的会被识别为重复", En: "not all was sent; send the whole file again later, what was accepted counts as a duplicate",
+	})
+}
+
+// refusals are the items of an input that the server did not take, told as they are found.
+type refusals struct {
+	Refused int       `json:"refused"`
+	Errors  []refused `json:"errors"`
+	ui      *ui
+	bar     *progress
+}
+
+// refused is one item that did not go.
+type refused struct {
+	Where    string            `json:"where"` // file:line
+	Detail   string            `json:"detail,omitzero"`
+	Problems []schemas.Problem `json:"problems,omitzero"`
+}
+
+func newRefusals(u *ui) refusals { return refusals{Errors: []refused{}, ui: u, bar: u.progress()} }
+
+// refuse tells of one item that did not go.
+func (r *refusals) refuse(where, detail string, problems []schemas.Problem) {
+	r.Refused++
+	if r.ui.json {
+		if len(r.Errors) < maxListed {
+			r.Errors = append(r.Errors, refused{where, detail, problems})
+		}
+		return
+	}
+	r.bar.clear()
+	if len(problems) == 0 {
+		r.ui.note(where + ": " + detail)
+	}
+	for _, one := range problems {
+		r.ui.note(where + ": " + problemLine(one))
+	}
+}
+
+// end shows the summary, as sum or line, and says how the command ends. err is what broke it off, taken how many
+// items the server took before; of those again says what happens when all is sent once more.
+func (r *refusals) end(sum any, line string, err error, taken int, again schemas.Text) error {
+	r.bar.clear()
+	if r.ui.json {
+		if jerr := r.ui.printJSON(sum); jerr != nil {
 			return jerr
 		}
-	} else if s := p.sum; err == nil || s.Accepted+s.Duplicates+s.Refused > 0 {
-		p.ui.printf(tr("已受理 %d 条，重复 %d 条，被拒 %d 条\n", "accepted %d, duplicates %d, refused %d\n"), s.Accepted, s.Duplicates, s.Refused)
+	} else {
+		r.ui.printf("%s", line)
 	}
 	switch e, ok := errors.AsType[*cliError](err); {
-	case ok && p.sum.Accepted > 0 && e.code != exitUsage:
-		return e.withHint("未提交完；稍后可重新提交整个文件，已受理的会被识别为重复", "not all was sent; send the whole file again later, what was accepted counts as a duplicate")
+	case ok && taken > 0 && e.code != exitUsage:
+		return e.withHint(again.Zh, again.En)
 	case err != nil:
 		return err
-	case p.sum.Refused > 0:
+	case r.Refused > 0:
 		return errFound
 	}
 	return nil
@@ -121,7 +156,7 @@ func (p *publisher) all(ctx context.Context, src *source) error {
 		}
 		err := p.send(ctx, batch)
 		batch, size = batch[:0], 0
-		p.bar.set(src.read, p.total, fmt.Sprintf(tr("已受理 %d，重复 %d，被拒 %d", "accepted %d, duplicates %d, refused %d"), p.sum.Accepted, p.sum.Duplicates, p.sum.Refused))
+		p.sum.bar.set(src.read, p.in.size, fmt.Sprintf(tr("已受理 %d，重复 %d，被拒 %d", "accepted %d, duplicates %d, refused %d"), p.sum.Accepted, p.sum.Duplicates, p.sum.Refused))
 		return err
 	}
 	for {
@@ -133,7 +168,7 @@ func (p *publisher) all(ctx context.Context, src *source) error {
 			if err := flush(); err != nil { // so that refusals are told in the order of the file
 				return err
 			}
-			p.refuse(bad.where, "", bad.problems)
+			p.sum.refuse(bad.where, "", bad.problems)
 			if bad.last {
 				return nil
 			}
@@ -173,7 +208,7 @@ func (p *publisher) send(ctx context.Context, batch []item) error {
 		a.status == http.StatusTooManyRequests || a.status >= 500:
 		return e // nothing about this event
 	case len(batch) == 1:
-		p.refuse(batch[0].where, say(e.text), e.problems)
+		p.sum.refuse(batch[0].where, say(e.text), e.problems)
 		return nil
 	}
 	for i := range batch {
@@ -191,7 +226,7 @@ func (p *publisher) count(body []byte, sent int) error {
 		} `json:"accepted"`
 	}
 	if err := json.Unmarshal(body, &took); err != nil || len(took.Accepted) != sent {
-		return unreachable("无法读懂服务器的答复", "the server's answer cannot be read").withHint("客户端与服务器的版本是否一致？", "are client and server of the same version?")
+		return badAnswer(err)
 	}
 	for _, t := range took.Accepted {
 		if t.Duplicate {
@@ -201,24 +236,6 @@ func (p *publisher) count(body []byte, sent int) error {
 		}
 	}
 	return nil
-}
-
-// refuse tells of one event that did not go.
-func (p *publisher) refuse(where, detail string, problems []schemas.Problem) {
-	p.sum.Refused++
-	if p.ui.json {
-		if len(p.sum.Errors) < maxListed {
-			p.sum.Errors = append(p.sum.Errors, refused{where, detail, problems})
-		}
-		return
-	}
-	p.bar.clear()
-	if len(problems) == 0 {
-		p.ui.note(where + ": " + detail)
-	}
-	for _, one := range problems {
-		p.ui.note(where + ": " + problemLine(one))
-	}
 }
 
 // post sends a batch as one request.
@@ -232,7 +249,7 @@ func (p *publisher) post(ctx context.Context, batch []item) (*answer, error) {
 		}
 		body = append(append([]byte{'['}, bytes.Join(parts, []byte{','})...), ']')
 	}
-	return p.client.patient(ctx, p.timeout, p.bar, "/v1/events", mediaType, body)
+	return p.client.patient(ctx, p.timeout, p.sum.bar, "/v1/events", mediaType, body)
 }
 
 // patient posts, and posts again while the server is busy, as it asks, until the waits take longer than timeout.

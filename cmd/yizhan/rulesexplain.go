@@ -102,11 +102,8 @@ func findEvent(cmd *cobra.Command, name, source, tenant string) (e *schemas.Even
 		return nil, stored, err
 	}
 	query := url.Values{"id": {name}}
-	for key, value := range map[string]string{"source": source, "tenant": tenant} {
-		if value != "" {
-			query.Set(key, value)
-		}
-	}
+	setValue(query, "source", source)
+	setValue(query, "tenant", tenant)
 	var page recordedPage
 	if _, err := c.get(cmd.Context(), "/v1/events", query, &page); err != nil {
 		return nil, stored, err

@@ -143,15 +143,11 @@ func (t *training) run(ctx context.Context, files []string, seed uint64) error {
 
 // read takes in the examples of a file of at most so many bytes, and says how many it had.
 func (t *training) read(ctx context.Context, name string, most int64) (int64, error) {
-	f, err := os.Open(name)
+	f, err := openFile(name)
 	if err != nil {
-		return 0, fileError(err)
+		return 0, err
 	}
 	defer f.Close()
-	total := int64(0)
-	if s, err := f.Stat(); err == nil && s.Mode().IsRegular() {
-		total = s.Size()
-	}
 	lines, size := bufio.NewReaderSize(f, maxJSONLine+1), int64(0)
 	for n := 1; ; n++ {
 		raw, err := lines.ReadSlice('\n')
@@ -187,7 +183,7 @@ func (t *training) read(ctx context.Context, name string, most int64) (int64, er
 			if err := ctx.Err(); err != nil {
 				return 0, err
 			}
-			t.bar.set(size, total, fmt.Sprintf(tr("读取 %s", "reading %s"), name))
+			t.bar.set(size, f.size, fmt.Sprintf(tr("读取 %s", "reading %s"), name))
 		}
 	}
 }

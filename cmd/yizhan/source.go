@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/spf13/cobra"
 
 	"github.com/yizhan-dev/yizhan/schemas"
 )
@@ -30,6 +32,33 @@ type badItem struct {
 
 func (b *badItem) Error() string {
 	return b.where + ": " + (&schemas.Invalid{Problems: b.problems}).Error()
+}
+
+// input is what a command reads.
+type input struct {
+	io.ReadCloser
+	name string // for people: "stdin", or the file
+	size int64  // of the file, for the progress bar, in bytes; 0: not known
+}
+
+// openInput opens a file, or standard input for "-". The error is a [*cliError].
+func openInput(cmd *cobra.Command, name string) (*input, error) {
+	if name == "-" {
+		return &input{io.NopCloser(cmd.InOrStdin()), "stdin", 0}, nil
+	}
+	return openFile(name)
+}
+
+func openFile(name string) (*input, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fileError(err)
+	}
+	in := &input{f, name, 0}
+	if s, err := f.Stat(); err == nil && s.Mode().IsRegular() {
+		in.size = s.Size()
+	}
+	return in, nil
 }
 
 // source reads events one at a time from an object, an array, or lines (NDJSON).

@@ -37,12 +37,8 @@ func traceCmd() *cobra.Command {
 			return err
 		}
 		query := url.Values{"lang": {lang}}
-		if *source != "" {
-			query.Set("source", *source)
-		}
-		if *tenant != "" {
-			query.Set("tenant", *tenant)
-		}
+		setValue(query, "source", *source)
+		setValue(query, "tenant", *tenant)
 		t := &tracer{client: c, ui: newUI(cmd), path: idPath("/v1/events/", args[0]), query: query}
 		if *follow {
 			return t.follow(cmd.Context())
@@ -82,8 +78,7 @@ func (t *tracer) ask(ctx context.Context) ([]ledger.Story, []byte, error) {
 		err = json.Unmarshal(body, &several.Items[0])
 	}
 	if err != nil {
-		return nil, nil, unreachable("无法读懂服务器的答复", "the server's answer cannot be read").because(err).
-			withHint("客户端与服务器的版本是否一致？", "are client and server of the same version?")
+		return nil, nil, badAnswer(err)
 	}
 	return several.Items, body, nil
 }
