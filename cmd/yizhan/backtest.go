@@ -351,14 +351,19 @@ func parseSince(flag, s string) (time.Time, error) {
 
 // parseAllowance reads --allow-change; the result tells how many of a number of deliveries that is.
 func parseAllowance(s string) (func(deliveries int) int, error) {
-	if share, ok := strings.CutSuffix(s, "%"); ok {
-		if p, err := strconv.ParseFloat(share, 64); err == nil && p >= 0 && p <= 100 {
-			return func(n int) int { return int(math.Floor(float64(n) * p / 100)) }, nil
-		}
+	if p, ok := percent(s); ok {
+		return func(n int) int { return int(math.Floor(float64(n) * p / 100)) }, nil
 	} else if n, err := strconv.Atoi(s); err == nil && n >= 0 {
 		return func(int) int { return n }, nil
 	}
 	return nil, usageError("--allow-change 应为条数或百分比，如 10 或 0.1%", "--allow-change must be a number or a share, such as 10 or 0.1%")
+}
+
+// percent reads 0% to 100%, such as 0.1%.
+func percent(s string) (float64, bool) {
+	digits, ok := strings.CutSuffix(s, "%")
+	p, err := strconv.ParseFloat(digits, 64)
+	return p, ok && err == nil && p >= 0 && p <= 100 // and no NaN
 }
 
 // billedParts is how many messages an SMS is charged as.

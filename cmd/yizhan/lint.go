@@ -1,7 +1,7 @@
 package main
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -40,7 +40,7 @@ Exit codes: 0 pass, 1 something is blocked (with --strict also: to be reviewed),
 
 --jsonl reads lines {"id","text","msg_class","signature"} from standard input and writes one line for each; the
 exit code is 0 when every line got its verdict.`),
-		Example: "  yizhan lint \"" + tr("您的账单已到期，请及时付款。", "您的账单已到期，请及时付款。") + "\" --signature 华星科技\n  yizhan lint templates/ -o sarif > lint.sarif\n" +
+		Example: "  yizhan lint \"您的账单已到期，请及时付款。\" --signature 华星科技\n  yizhan lint templates/ -o sarif > lint.sarif\n" +
 			"  yizhan lint rules.yaml --lang zh\n  yizhan lint --jsonl < messages.jsonl > verdicts.jsonl",
 		Annotations: map[string]string{alsoWrites: "sarif"},
 	}
@@ -48,7 +48,7 @@ exit code is 0 when every line got its verdict.`),
 	signature := f.String("signature", "", tr("短信签名（`签名`），不带括号；不写则按正文自带的签名判断", "SMS `SIGNATURE` without brackets; without it, the text's own is judged"))
 	provider := f.String("provider", "", tr("短信服务商（`aliyun|tencent|huawei`）", "SMS provider, `aliyun|tencent|huawei`"))
 	class := f.String("class", "", tr("业务类型（`CLASS`）：", "`CLASS` of the message: ")+strings.Join(rules.Classes, ", "))
-	category := f.String("category", "", tr("消息类别（`CATEGORY`）：", "`CATEGORY` of the message: ")+joinStrings(schemas.Categories))
+	category := f.String("category", "", tr("消息类别（`CATEGORY`）：", "`CATEGORY` of the message: ")+strings.Join(strs(schemas.Categories), ", "))
 	name := f.String("rules", "", tr("规则文件（`FILE`），默认为 ./rules.yaml（如有），否则为内置规则", "rules `FILE`; default ./rules.yaml, or the built-in rules without one"))
 	at := f.String("at", "", tr("假定的发送时间（`TIME`）；不写则不判断时段和有效期", "pretend to send at this `TIME`; without it hours and expiry are not judged"))
 	lines := f.Bool("lines", false, tr("文本文件和标准输入中每行是一条消息", "each line of a text file or standard input is a message"))
@@ -77,12 +77,12 @@ exit code is 0 when every line got its verdict.`),
 	return cmd
 }
 
-func joinStrings[S ~string](list []S) string {
+func strs[S ~string](list []S) []string {
 	out := make([]string, len(list))
 	for i, s := range list {
 		out[i] = string(s)
 	}
-	return strings.Join(out, ", ")
+	return out
 }
 
 // check holds the flags against what they may say.
@@ -94,10 +94,9 @@ func (l *linter) check(at string, args int, jsonl bool) error {
 		list := strings.Join(known, ", ")
 		return usageError("--"+flag+" 只能是 "+list, "--"+flag+" must be one of "+list)
 	}
-	categories := strings.Split(joinStrings(schemas.Categories), ", ")
-	err := errors.Join(oneOf("provider", l.draft.Provider, rules.Providers()), oneOf("class", l.draft.Class, rules.Classes), oneOf("category", string(l.draft.Category), categories))
-	if bad, ok := errors.AsType[*cliError](err); ok {
-		return bad
+	err := cmp.Or(oneOf("provider", l.draft.Provider, rules.Providers()), oneOf("class", l.draft.Class, rules.Classes), oneOf("category", string(l.draft.Category), strs(schemas.Categories)))
+	if err != nil {
+		return err
 	}
 	if at != "" {
 		now, err := parseAt(at)
@@ -274,8 +273,6 @@ func bySeverity(hits []schemas.Hit) []schemas.Hit {
 		return 1
 	})
 }
-
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 // readText reads a text of at most maxRulesFile bytes.
 func readText(name string, in io.Reader) (string, error) {

@@ -113,7 +113,7 @@ func (t *table) add(fields ...any) {
 		} else {
 			row[i] = cell{text: fmt.Sprint(f)}
 		}
-		row[i].text = strings.Join(strings.Fields(clean(row[i].text)), " ")
+		row[i].text = oneLine(clean(row[i].text))
 	}
 	t.rows = append(t.rows, row)
 }
@@ -176,6 +176,8 @@ func isWide(r rune) bool {
 	k := width.LookupRune(r).Kind()
 	return k == width.EastAsianWide || k == width.EastAsianFullwidth
 }
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 // clip shortens s to at most n columns.
 func clip(s string, n int) string {

@@ -50,18 +50,18 @@ func rulesCheckCmd() *cobra.Command {
 		if len(args) == 1 {
 			name = args[0]
 		}
+		if *against != "" && *sample == "" {
+			return usageError("--against 须与 --sample 同用", "--against needs --sample")
+		}
 		r, err := openRules(cmd, name, *config)
 		if err != nil {
 			return err
 		}
-		if *against != "" && *sample == "" {
-			return usageError("--against 须与 --sample 同用", "--against needs --sample")
-		}
 		u := newUI(cmd)
-		linted := r.lintTemplates(r.text, rules.Draft{})
 		if *sample != "" {
 			return r.compareSample(cmd, u, *sample, *against)
 		}
+		linted := r.lintTemplates(r.text, rules.Draft{})
 		if u.json {
 			err = u.printJSON(r.overview(linted))
 		} else {
@@ -314,7 +314,7 @@ func (r *rulesFile) print(u *ui, linted []lintedText) {
 		if when == "" {
 			when = tr("（所有事件）", "(every event)")
 		}
-		t.add(route.Name, clip(strings.Join(strings.Fields(when), " "), 60), strings.Join(route.Send, ", "), strings.Join(route.Fallback, ", "))
+		t.add(route.Name, clip(oneLine(when), 60), strings.Join(route.Send, ", "), strings.Join(route.Fallback, ", "))
 	}
 	if len(t.rows) == 0 {
 		t.add(tr("（无）", "(none)"), tr("只有自带通道或 Webhook 收件人的事件会被发送", "only events that name channels or webhooks themselves are sent"), "", "")

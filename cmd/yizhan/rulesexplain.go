@@ -433,10 +433,7 @@ func (d *deliveryTrial) print(u *ui, i, n int) {
 	guards := newTable()
 	for _, g := range d.Guards {
 		c, why := actionCell(g.Action), ""
-		switch {
-		case g.Action == "send" && len(g.Hits) > 0:
-			c = cell{tr("提示", "review"), yellow} // it goes out; a person should look
-		case g.Action == "send":
+		if g.Action == "send" {
 			c.text = tr("通过", "pass")
 		}
 		if !g.Until.IsZero() {

@@ -67,15 +67,13 @@ of messages that were not learned from. The same data and --seed give the same m
 	return cmd
 }
 
-// parseShare reads a percentage such as 0.1%.
+// parseShare reads --false-positives, a percentage; the result is a share of 1.
 func parseShare(s string) (float64, error) {
-	var percent float64
-	digits, ok := strings.CutSuffix(strings.TrimSpace(s), "%")
-	n, err := fmt.Sscanf(digits+"\n", "%f\n", &percent)
-	if !ok || n != 1 || err != nil || !(percent > 0 && percent <= maxFalsePositives) {
+	share, ok := percent(strings.TrimSpace(s))
+	if !ok || share == 0 || share > maxFalsePositives {
 		return 0, usageError("--false-positives 须为大于 0%、不超过 10% 的百分数，例如 0.1%", "--false-positives must be a percentage above 0% and at most 10%, such as 0.1%")
 	}
-	return percent / 100, nil
+	return share / 100, nil
 }
 
 // training is one run; its exported fields are `-o json`.
@@ -214,7 +212,7 @@ func replaceFile(name string, b []byte) (err error) {
 }
 
 func (t *training) print() {
-	percent := func(r score.RuleReport, share float64) string {
+	shown := func(r score.RuleReport, share float64) string {
 		if !r.Learned {
 			return "-"
 		}
@@ -223,7 +221,7 @@ func (t *training) print() {
 	table := newTable(tr("规则", "RULE"), tr("样例", "EXAMPLES"), tr("召回率", "RECALL"), tr("精确率", "PRECISION"), tr("合规消息被复核", "CLEAN REVIEWED"))
 	table.numbers = true
 	for _, r := range t.Figures {
-		table.add(say(rules.RuleName(r.Rule)), r.Examples, percent(r.RuleReport, r.Recall), percent(r.RuleReport, r.Precision), r.RuleReport.Reviewed)
+		table.add(say(rules.RuleName(r.Rule)), r.Examples, shown(r.RuleReport, r.Recall), shown(r.RuleReport, r.Precision), r.RuleReport.Reviewed)
 	}
 	table.print(t.u, "")
 	t.u.printf(tr("\n共学习 %s 条消息，其中合规 %s 条；对没有学习过的消息，合规而被复核的有 %d 条（%.2f%%，上限 %.2f%%）\n",
