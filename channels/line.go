@@ -51,3 +51,9 @@ func Line(s string) string {
 	}
 	return s
 }
+
+// MaskedHit is a hit whose pieces of the message are as [Line] makes them, for strangers and logs.
+func MaskedHit(h schemas.Hit) schemas.Hit {
+	h.Text, h.Term, h.Cue = Line(h.Text), Line(h.Term), Line(h.Cue)
+	return h
+}

@@ -59,8 +59,7 @@ func forbidden(v rules.Verdict) []schemas.Hit {
 // refusal is a hit as its producer is told.
 func refusal(e *schemas.Event, h schemas.Hit) schemas.Problem {
 	p := schemas.Problem{Pointer: pointerOf(e, h), Keyword: "rule-" + h.Rule}
-	h.Text, h.Term, h.Cue = channels.Line(h.Text), channels.Line(h.Term), channels.Line(h.Cue)
-	p.Text = rules.Describe(h)
+	p.Text = rules.Describe(channels.MaskedHit(h))
 	if h.Advice.Zh != "" {
 		p.Zh += "。建议：" + h.Advice.Zh
 		p.En += ". Advice: " + h.Advice.En

@@ -193,8 +193,7 @@ func (c *comparison) add(line int, m schemas.Message, before, after rules.Report
 				e.Hits = before.Hits
 			}
 			for j := range e.Hits {
-				h := &e.Hits[j]
-				h.Text, h.Term, h.Cue = channels.Line(h.Text), channels.Line(h.Term), channels.Line(h.Cue)
+				e.Hits[j] = channels.MaskedHit(e.Hits[j])
 			}
 			ch.Examples = append(ch.Examples, e)
 		}

@@ -95,8 +95,7 @@ func maskedHits(hits []schemas.Hit) []schemas.Hit {
 	}
 	out := make([]schemas.Hit, len(hits))
 	for i, h := range hits {
-		h.Text, h.Term, h.Cue = channels.Line(h.Text), channels.Line(h.Term), channels.Line(h.Cue)
-		out[i] = h
+		out[i] = channels.MaskedHit(h)
 	}
 	return out
 }

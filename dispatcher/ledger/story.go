@@ -190,8 +190,7 @@ func looks(hits []schemas.Hit) (zh, en string) {
 	const most = 3
 	var zhs, ens []string
 	for _, h := range hits[:min(len(hits), most)] {
-		h.Text, h.Term, h.Cue = channels.Line(h.Text), channels.Line(h.Term), channels.Line(h.Cue)
-		t := rules.Describe(h)
+		t := rules.Describe(channels.MaskedHit(h))
 		zhs, ens = append(zhs, t.Zh), append(ens, t.En)
 	}
 	zh, en = strings.Join(zhs, "；"), strings.Join(ens, "; ")
