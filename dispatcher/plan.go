@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -239,22 +238,7 @@ const maxKept = 20
 
 // some are the hits to keep of a verdict, those that decided first.
 func some(v rules.Verdict) []schemas.Hit {
-	decisive := rules.ReportBlock
-	if v.Action == rules.Hold {
-		decisive = rules.ReportHold
-	}
-	hits := slices.Clone(v.Hits)
-	slices.SortStableFunc(hits, func(a, b schemas.Hit) int {
-		switch {
-		case a.Action == b.Action:
-			return 0
-		case a.Action == decisive:
-			return -1
-		case b.Action == decisive:
-			return 1
-		}
-		return 0
-	})
+	hits := rules.DecisiveFirst(v.Hits, v.Rule)
 	return hits[:min(len(hits), maxKept)]
 }
 

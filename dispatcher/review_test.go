@@ -137,6 +137,20 @@ func TestWhatAPersonShouldLookAtIsKept(t *testing.T) {
 	})
 }
 
+// TestASuppressedReviewIsExplained: what a rule suppresses though it only asks to look at it is explained by that rule,
+// whatever other rules found before it.
+func TestASuppressedReviewIsExplained(t *testing.T) {
+	inVirtualTime(t, book, func(r *rig) {
+		r.useGuard(book, doubts{})
+		r.publish("login.code", "doubt", named("额度"))
+		s := r.story("doubt", time.Second)
+		r.want(s, "sms suppressed 0")
+		if c := s.Deliveries[0].Cause; c == nil || c.Code != "rule-5" || c.RemedyEn != "drop it" || len(c.Hits) != 2 || c.Hits[0].Rule != "5" {
+			t.Errorf("%+v", c)
+		}
+	})
+}
+
 // refusalRig is a dispatcher that only plans.
 func refusalRig(t *testing.T) *rig {
 	r := &rig{t: t}

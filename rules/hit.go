@@ -3,6 +3,7 @@ package rules
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/yizhan-dev/yizhan/schemas"
@@ -56,4 +57,22 @@ func DecodeAction(decode func(into any) error) (string, error) {
 		return action, nil
 	}
 	return "", fmt.Errorf("want block, review or pass, not %q", action)
+}
+
+// DecisiveFirst orders the hits of a verdict in the name of rule so that those that explain it come first: a verdict
+// also has the hits of rules that forbid as well or only ask for a look, and those may have been heard before. Hits
+// of equal weight stay in their order.
+func DecisiveFirst(hits []schemas.Hit, rule string) []schemas.Hit {
+	weight := func(h schemas.Hit) int {
+		switch {
+		case h.Rule == rule && h.Action != ReportReview:
+			return 0
+		case h.Rule == rule: // it may forbid what it only asks to look at
+			return 1
+		case h.Action != ReportReview:
+			return 2
+		}
+		return 3
+	}
+	return slices.SortedStableFunc(slices.Values(hits), func(a, b schemas.Hit) int { return cmp.Compare(weight(a), weight(b)) })
 }

@@ -153,3 +153,28 @@ func TestRuleNames(t *testing.T) {
 		t.Error("words are missing")
 	}
 }
+
+// TestDecisiveHitsComeFirst: a message that waits for the morning is explained by the quiet hours, though another rule
+// that only asks for a look was heard first; and one that a rule suppresses for a look, by that rule.
+func TestDecisiveHitsComeFirst(t *testing.T) {
+	for _, tt := range []struct{ rule, hits, want string }{
+		{"quiet-hours", "7 review, quiet-hours hold", "quiet-hours hold, 7 review"},
+		{"7", "1 review, 7 review, 9 block, 7 block", "7 block, 7 review, 9 block, 1 review"},
+		{"7", "1 review, 7 review", "7 review, 1 review"},
+		{"", "1 review, 7 review", "1 review, 7 review"},
+		{"too-old", "1 review, 7 block", "7 block, 1 review"},
+	} {
+		var hits []schemas.Hit
+		for s := range strings.SplitSeq(tt.hits, ", ") {
+			rule, action, _ := strings.Cut(s, " ")
+			hits = append(hits, schemas.Hit{Rule: rule, Action: action})
+		}
+		var got []string
+		for _, h := range rules.DecisiveFirst(hits, tt.rule) {
+			got = append(got, h.Rule+" "+h.Action)
+		}
+		if s := strings.Join(got, ", "); s != tt.want || hits[0].Rule+" "+hits[0].Action != strings.Split(tt.hits, ", ")[0] {
+			t.Errorf("%s of %s: %s, want %s", tt.rule, tt.hits, s, tt.want)
+		}
+	}
+}

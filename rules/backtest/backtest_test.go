@@ -190,26 +190,6 @@ func TestChanges(t *testing.T) {
 	}
 }
 
-// TestDecisiveHitExplains: a message that waits for the morning is explained by the quiet hours, though
-// another rule that only asks for a review was heard first.
-func TestDecisiveHitExplains(t *testing.T) {
-	hit := func(rule, action string) schemas.Hit { return schemas.Hit{Rule: rule, Action: action} }
-	for _, tt := range []struct {
-		hits []schemas.Hit
-		rule string
-		want schemas.Hit
-	}{
-		{[]schemas.Hit{hit("7", "review"), hit("quiet-hours", "hold")}, "quiet-hours", hit("quiet-hours", "hold")},
-		{[]schemas.Hit{hit("1", "review"), hit("7", "review"), hit("7", "block")}, "7", hit("7", "block")},
-		{[]schemas.Hit{hit("1", "review"), hit("7", "review")}, "7", hit("7", "review")},
-		{[]schemas.Hit{hit("1", "review"), hit("7", "block")}, "too-old", hit("1", "review")},
-	} {
-		if got := decisive(tt.hits, tt.rule); got != tt.want {
-			t.Errorf("%s of %v: %v", tt.rule, tt.hits, got)
-		}
-	}
-}
-
 // What the clock holds goes on before what comes later, and takes its place in the cap first.
 func TestHeldMessagesTakeTheirPlaceInOrder(t *testing.T) {
 	source := plainRules + "guards: {daily_cap: {limit: 2}, quiet_hours: [{category: marketing, allow: '08:00-21:00'}]}"

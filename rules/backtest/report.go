@@ -297,29 +297,12 @@ func (t *tally) example(change Change, rule string, p *pair, dl *schemas.Deliver
 		hits = before.hits
 	}
 	if len(hits) > 0 {
-		h := decisive(hits, rule)
+		h := rules.DecisiveFirst(hits, rule)[0]
 		e.Text, e.Advice = cfg.Mask(h.Text), h.Advice
 	} else if after.planned == nil && after.refusal != nil {
 		e.Advice = after.refusal.Problem.Text
 	}
 	t.examples[change] = firstOf(append(have, e), cfg.Examples)
-}
-
-// decisive is the hit that explains what the rule did: a verdict also has the hits of rules that only ask
-// for a review, and those may come first.
-func decisive(hits []schemas.Hit, rule string) schemas.Hit {
-	found := 0
-	for i, h := range hits {
-		if h.Rule == rule {
-			if h.Action != rules.ReportReview {
-				return h
-			}
-			if hits[found].Rule != rule {
-				found = i
-			}
-		}
-	}
-	return hits[found]
 }
 
 // firstOf are the first examples of the recording.
