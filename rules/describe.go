@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -33,22 +34,36 @@ func Describe(h schemas.Hit) schemas.Text {
 		add("（"+name.Zh+zh+"）", " ("+name.En+en+")")
 	}
 	if h.Term != "" && h.Term != h.Text {
-		q := quote(h.Term)
-		add("，即“"+q+"”", ", that is \""+q+"\"")
+		zh, en := spell(h.Term)
+		add("，即“"+zh+"”", ", that is \""+en+"\"")
 	}
 	if h.Via != "" {
 		via := DisguiseName(h.Via)
 		add("，伪装："+via.Zh, ", disguised: "+via.En)
 	}
 	if h.Cue != "" {
-		q := quote(h.Cue)
-		add("，依据：“"+q+"”", ", beside \""+q+"\"")
+		zh, en := spell(h.Cue)
+		add("，依据：“"+zh+"”", ", beside \""+en+"\"")
 	}
 	if h.Origin != "" && h.Origin != h.Field {
 		from := FieldName(h.Origin)
 		add("，出自"+from.Zh, ", from the "+from.En)
 	}
 	return t
+}
+
+var (
+	// kinds are the notation of a lexicon's terms (rules/content/lexicon/README.md) in words.
+	kindsZh = strings.NewReplacer("<id>", "〈账号〉", "<num>", "〈号码〉", "<mobile>", "〈手机号〉", "<mobile!>", "〈手机号〉", "<tel>", "〈电话〉", "<url>", "〈网址〉", "#", "〈数字〉")
+	kindsEn = strings.NewReplacer("<id>", "<account>", "<num>", "<number>", "<mobile>", "<mobile number>", "<mobile!>", "<mobile number>", "<tel>", "<phone number>", "<url>", "<web address>", "#", "<digits>")
+	// gap is the place in a term where other words may stand. A host has none: it is not in Chinese.
+	gap = regexp.MustCompile(`(\p{Han})\.(\p{Han})`)
+)
+
+// spell is a term, or several, in words.
+func spell(term string) (zh, en string) {
+	term = gap.ReplaceAllString(quote(term), "$1…$2")
+	return kindsZh.Replace(term), kindsEn.Replace(term)
 }
 
 // quote shows what is invisible in s too: that is how terms are disguised.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/yizhan-dev/yizhan/rules"
@@ -10,10 +11,23 @@ import (
 // hitLine is one hit on one line, wherever hits are shown.
 func hitLine(h schemas.Hit) string { return say(rules.Describe(h)) }
 
-// hitAdvice is hitLine and what to do about it.
-func hitAdvice(h schemas.Hit) string {
-	if advice := say(h.Advice); advice != "" {
-		return hitLine(h) + tr("：", ": ") + advice
+// advice is what was advised already: several hits of a rule ask for the same, which is told once.
+type advice []string
+
+// of is what to do about a hit, "" when that was told.
+func (a *advice) of(h schemas.Hit) string {
+	s := say(h.Advice)
+	if slices.ContainsFunc(*a, func(told string) bool { return strings.HasPrefix(told, s) }) {
+		return ""
+	}
+	*a = append(*a, s)
+	return s
+}
+
+// line is hitLine and what to do about it.
+func (a *advice) line(h schemas.Hit) string {
+	if s := a.of(h); s != "" {
+		return hitLine(h) + tr("：", ": ") + s
 	}
 	return hitLine(h)
 }

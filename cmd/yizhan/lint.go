@@ -243,6 +243,7 @@ func (t *lintedText) print(u *ui) {
 		head += fmt.Sprintf(tr("，%d 字，%d 条短信", ", %d characters, SMS parts: %d"), t.Size.Characters, t.Size.Parts)
 	}
 	u.printf("%s\n", head)
+	var told advice
 	for _, h := range bySeverity(t.Hits) {
 		c := reportColor(h.Action)
 		switch h.Field {
@@ -254,8 +255,8 @@ func (t *lintedText) print(u *ui) {
 			u.mark(t.message.HTML, h, c)
 		}
 		u.printf("  %s %s\n", u.paint(c, say(reportWords[h.Action])), clean(oneLine(hitLine(h))))
-		if advice := say(h.Advice); advice != "" {
-			u.printf("  %s%s\n", tr("建议：", "advice: "), clean(oneLine(advice)))
+		if s := told.of(h); s != "" {
+			u.printf("  %s%s\n", tr("建议：", "advice: "), clean(oneLine(s)))
 		}
 		u.printf("\n")
 	}

@@ -430,7 +430,7 @@ func (d *deliveryTrial) print(u *ui, i, n int) {
 		text.add(tr("备用", "Else"), e.Channel+when)
 	}
 	text.print(u, "  ")
-	guards := newTable()
+	guards, told := newTable(), advice{}
 	for _, g := range d.Guards {
 		c, why := actionCell(g.Action), ""
 		if g.Action == "send" {
@@ -446,7 +446,7 @@ func (d *deliveryTrial) print(u *ui, i, n int) {
 			if g.Action == "send" { // it goes out, and a person should look
 				c = cell{say(reportWords[h.Action]), reportColor(h.Action)}
 			}
-			guards.add(g.Name, c, strings.TrimPrefix(why+tr("；", "; ")+hitAdvice(h), tr("；", "; ")))
+			guards.add(g.Name, c, strings.TrimPrefix(why+tr("；", "; ")+told.line(h), tr("；", "; ")))
 		}
 	}
 	guards.print(u, "  ")

@@ -218,9 +218,9 @@ func (u *ui) delivery(d ledger.DeliveryStory) {
 	}
 	history.print(u, "    ")
 	u.verdict(verdictOf(d.State, d.Due, d.To, d.Cause), d.Cause)
-	look := newTable()
+	look, told := newTable(), advice{}
 	for _, h := range d.Review {
-		look.add(cell{tr("请复核", "Please look"), yellow}, hitAdvice(h))
+		look.add(cell{tr("请复核", "Please look"), yellow}, told.line(h))
 	}
 	look.print(u, "  ")
 }
@@ -313,11 +313,13 @@ func (u *ui) verdict(v verdict, cause *ledger.Told) {
 		if cause.Line != "" {
 			t.add(tr("原始信息", "Detail"), cause.Line)
 		}
+		var told advice
 		for i, h := range cause.Hits {
 			if i == 0 { // its advice is what to do now
 				t.add(tr("命中规则", "Rule"), hitLine(h))
+				told.of(h)
 			} else {
-				t.add("", hitAdvice(h))
+				t.add("", told.line(h))
 			}
 		}
 	}

@@ -428,26 +428,25 @@ const maxNamed = 1024
 // maxCues is how many other terms a hit names.
 const maxCues = 3
 
-// cue are the weightiest other terms that count for the rule.
+// minCue are the points from which a term is worth naming beside another.
+const minCue = 10
+
+// cue are the weightiest other terms that speak against the message by the hit's rule, in words of their own.
 func (v *trial) cue(hits []Hit, of *Hit) string {
-	var best [maxCues]*Hit
+	var others []*Hit
 	for i := range hits {
-		h := &hits[i]
-		if h.Rule != of.Rule && h.Rule != RuleAny || h.Term == of.Term || slices.ContainsFunc(best[:], func(b *Hit) bool { return b != nil && b.Term == h.Term }) {
-			continue
-		}
-		for k := range best {
-			if best[k] == nil || h.Points > best[k].Points {
-				copy(best[k+1:], best[k:])
-				best[k] = h
-				break
-			}
+		if h := &hits[i]; (h.Rule == of.Rule || h.Rule == RuleAny) && h.Points >= minCue {
+			others = append(others, h)
 		}
 	}
-	var words []string
-	for _, h := range best {
-		if h != nil {
-			words = append(words, v.judge.Term(h.Term))
+	slices.SortStableFunc(others, func(a, b *Hit) int { return b.Points - a.Points })
+	told, words := []*Hit{of}, []string(nil)
+	for _, h := range others {
+		if len(words) == maxCues {
+			break
+		}
+		if !slices.ContainsFunc(told, func(o *Hit) bool { return h.Term == o.Term || h.Start < o.End && o.Start < h.End }) {
+			told, words = append(told, h), append(words, v.judge.Term(h.Term))
 		}
 	}
 	return strings.Join(words, "、")
