@@ -6,18 +6,11 @@ import (
 	"unicode/utf8"
 
 	"github.com/yizhan-dev/yizhan/rules"
+	"github.com/yizhan-dev/yizhan/rules/rulestest"
 	"github.com/yizhan-dev/yizhan/schemas"
-	"github.com/yizhan-dev/yizhan/schemas/strictyaml"
 )
 
-func open(t testing.TB, section string) rules.Guard {
-	t.Helper()
-	g, err := New(func(into any) error { return strictyaml.Decode([]byte(section), into) }, rules.Env{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return g
-}
+var open = rulestest.Opener(New, rules.Env{})
 
 func judge(g rules.Guard, phone, text string) rules.Verdict {
 	return g.Judge(rules.Input{Kind: "sms", Delivery: &schemas.Delivery{To: schemas.Recipient{Phone: phone}, Message: schemas.Message{Text: text}}})
@@ -86,11 +79,9 @@ func TestSection(t *testing.T) {
 	if v := judge(open(t, "pass"), "", "★"); len(v.Hits) != 0 {
 		t.Errorf("pass: %+v", v)
 	}
-	for _, section := range []string{"stop", "{action: block}", "5"} {
-		if _, err := New(func(into any) error { return strictyaml.Decode([]byte(section), into) }, rules.Env{}); err == nil {
-			t.Errorf("%s is taken", section)
-		}
-	}
+	rulestest.Mistakes(t, New, rules.Env{}, map[string]string{
+		"stop": "want block, review or pass", "{action: block}": "want a string", "5": "want a string",
+	})
 }
 
 // TestOrigin: a hit says whether the template or which variable is to be mended.

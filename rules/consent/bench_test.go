@@ -8,7 +8,7 @@ import (
 
 // BenchmarkReserve is the rule's own cost for each attempt, without the store's round trip.
 func BenchmarkReserve(b *testing.B) {
-	r := open(b, "{}", newMemory())
+	r := open(b, "{}", new(memory))
 	note(b, r, word(b, phone, schemas.OptedIn, "all", noon))
 	in := input("sms", schemas.Notification, noon)
 	b.ReportAllocs()

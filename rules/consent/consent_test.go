@@ -11,54 +11,18 @@ import (
 	"time"
 
 	"github.com/yizhan-dev/yizhan/rules"
+	"github.com/yizhan-dev/yizhan/rules/rulestest"
 	"github.com/yizhan-dev/yizhan/schemas"
-	"github.com/yizhan-dev/yizhan/schemas/strictyaml"
 )
 
-// memory is a store whose faults are the test's to choose.
-type memory struct {
-	mu     sync.Mutex
-	values map[string][]byte
-	revs   map[string]uint64
-	swaps  int
-	fail   bool
-	// before is called once, between a load and its swap: what another pod does meanwhile.
-	before func()
-}
+// memory is a store of records that must not be forgotten by themselves.
+type memory struct{ rulestest.Store }
 
-var errStore = errors.New("no answer")
-
-func newMemory() *memory { return &memory{values: map[string][]byte{}, revs: map[string]uint64{}} }
-
-func (m *memory) Load(_ context.Context, key string) ([]byte, uint64, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.fail {
-		return nil, 0, errStore
-	}
-	return m.values[key], m.revs[key], nil
-}
-
-func (m *memory) Swap(_ context.Context, key string, value []byte, revision uint64, ttl time.Duration) (uint64, error) {
-	m.mu.Lock()
-	before := m.before
-	m.before = nil
-	m.mu.Unlock()
-	if before != nil {
-		before()
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
+func (m *memory) Swap(ctx context.Context, key string, value []byte, revision uint64, ttl time.Duration) (uint64, error) {
 	if ttl != 0 {
 		return 0, errors.New("a consent must not be forgotten by itself")
 	}
-	if m.revs[key] != revision {
-		return 0, rules.ErrConflict
-	}
-	m.swaps++
-	m.values[key] = value
-	m.revs[key]++
-	return m.revs[key], nil
+	return m.Store.Swap(ctx, key, value, revision, ttl)
 }
 
 const (
@@ -70,11 +34,7 @@ var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, shanghai)
 
 func open(t testing.TB, section string, store rules.Store) *Rule {
 	t.Helper()
-	r, err := New(func(into any) error { return strictyaml.Decode([]byte(section), into) }, rules.Env{Consents: store})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r.(*Rule)
+	return rulestest.Open(t, New, section, rules.Env{Consents: store}).(*Rule)
 }
 
 func input(kind string, c schemas.Category, now time.Time) rules.Input {
@@ -147,7 +107,7 @@ func TestWhoGetsWhat(t *testing.T) {
 		{"agreed to all", "{required: [marketing, notification, alert]}", []said{{in, "all"}}, "pass pass pass not asked"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := open(t, c.section, newMemory())
+			r := open(t, c.section, new(memory))
 			for i, s := range c.said {
 				note(t, r, word(t, phone, s.state, s.purpose, noon.Add(time.Duration(i)*time.Minute)))
 			}
@@ -164,7 +124,7 @@ func TestWhoGetsWhat(t *testing.T) {
 
 // A number, a mailbox and another tenant are records of their own; a webhook reaches no person.
 func TestRecordsDoNotMix(t *testing.T) {
-	r := open(t, "{}", newMemory())
+	r := open(t, "{}", new(memory))
 	note(t, r, word(t, phone, schemas.OptedOut, "all", noon))
 	note(t, r, word(t, "Wang@Example.com", schemas.OptedIn, "marketing", noon))
 	other := input("sms", schemas.Notification, noon)
@@ -192,7 +152,7 @@ func TestTheLaterWordCountsInAnyOrder(t *testing.T) {
 	}
 	var want string
 	for range 200 {
-		r := open(t, "{}", newMemory())
+		r := open(t, "{}", new(memory))
 		random.Shuffle(len(words), func(i, j int) { words[i], words[j] = words[j], words[i] })
 		for _, w := range words {
 			note(t, r, w)
@@ -212,7 +172,7 @@ func TestTheLaterWordCountsInAnyOrder(t *testing.T) {
 }
 
 func TestTheSameListAgainChangesNothing(t *testing.T) {
-	store := newMemory()
+	store := new(memory)
 	r := open(t, "{}", store)
 	agreed, refused := word(t, phone, schemas.OptedIn, "marketing", noon), word(t, phone, schemas.OptedOut, "marketing", noon.Add(time.Hour))
 	for i, want := range []rules.ConsentEffect{rules.ConsentRecorded, rules.ConsentUnchanged, rules.ConsentRecorded, rules.ConsentUnchanged} {
@@ -227,13 +187,13 @@ func TestTheSameListAgainChangesNothing(t *testing.T) {
 	if got := verdict(t, r, "sms", schemas.Marketing, noon); got != RuleOptOut {
 		t.Errorf("an old list undid a refusal: %s", got)
 	}
-	if store.swaps != 3 {
-		t.Errorf("%d writes, want 3", store.swaps)
+	if _, swaps := store.Counts(); swaps != 3 {
+		t.Errorf("%d writes, want 3", swaps)
 	}
 }
 
 func TestHistoryIsBounded(t *testing.T) {
-	r := open(t, "{}", newMemory())
+	r := open(t, "{}", new(memory))
 	for i := range 50 {
 		note(t, r, word(t, phone, []schemas.ConsentState{schemas.OptedIn, schemas.OptedOut}[i%2], "marketing", noon.Add(time.Duration(i)*time.Hour)))
 	}
@@ -245,17 +205,23 @@ func TestHistoryIsBounded(t *testing.T) {
 
 // A refusal that comes while another pod is about to send wins.
 func TestARefusalBetweenReadingAndMarking(t *testing.T) {
-	store := newMemory()
+	store := new(memory)
 	r, pod := open(t, "{}", store), open(t, "{}", store)
 	note(t, r, word(t, phone, schemas.OptedIn, "marketing", noon))
-	store.before = func() { note(t, pod, word(t, phone, schemas.OptedOut, "marketing", noon.Add(time.Minute))) }
+	store.Fault = func(op string) string {
+		if op == "swap" {
+			store.Fault = nil
+			note(t, pod, word(t, phone, schemas.OptedOut, "marketing", noon.Add(time.Minute)))
+		}
+		return ""
+	}
 	if got := verdict(t, r, "sms", schemas.Marketing, noon.Add(time.Hour)); got != RuleOptOut {
 		t.Errorf("got %s", got)
 	}
 }
 
 func TestManyPodsLoseNoWord(t *testing.T) {
-	store := newMemory()
+	store := new(memory)
 	var all sync.WaitGroup
 	words := []*schemas.ConsentChange{}
 	for i := range 8 {
@@ -275,7 +241,7 @@ func TestManyPodsLoseNoWord(t *testing.T) {
 
 func TestWhatCannotBeReadIsNotSent(t *testing.T) {
 	for name, store := range map[string]rules.Store{
-		"store away":  &memory{fail: true},
+		"store away":  &rulestest.Store{Fault: func(string) string { return "fail" }},
 		"no store":    nil,
 		"not JSON":    filled("nonsense"),
 		"next format": filled(`{"v":2,"tenant":"acme","phone":"+8613800138000","states":{}}`),
@@ -295,26 +261,26 @@ func TestWhatCannotBeReadIsNotSent(t *testing.T) {
 }
 
 func filled(value string) *memory {
-	m := newMemory()
-	m.values["acme/"+phone] = []byte(value)
+	m := new(memory)
+	m.Put("acme/"+phone, value)
 	return m
 }
 
 func TestTheLastUseIsKnownByTheDay(t *testing.T) {
-	store := newMemory()
+	store := new(memory)
 	r := open(t, "{}", store)
 	note(t, r, word(t, phone, schemas.OptedIn, "marketing", noon))
 	for i := range 100 { // of these, one a day is written
 		verdict(t, r, "sms", schemas.Marketing, noon.Add(time.Duration(i)*30*time.Minute))
 	}
 	c, err := r.Consent(t.Context(), "acme", phone)
-	if err != nil || !c.Used.Equal(noon.Add(48*time.Hour)) || store.swaps != 4 {
-		t.Errorf("used %s, %d writes, %v", c.Used, store.swaps, err)
+	if _, swaps := store.Counts(); err != nil || !c.Used.Equal(noon.Add(48*time.Hour)) || swaps != 4 {
+		t.Errorf("used %s, %d writes, %v", c.Used, swaps, err)
 	}
 }
 
 func TestErase(t *testing.T) {
-	store := newMemory()
+	store := new(memory)
 	r := open(t, "{}", store)
 	if found, _, err := r.Erase(t.Context(), "acme", phone, noon); found || err != nil {
 		t.Errorf("an unknown number: %v, %v", found, err)
@@ -331,8 +297,8 @@ func TestErase(t *testing.T) {
 	if found, keep, err := r.Erase(t.Context(), "acme", phone, later); !found || err != nil || !keep.IsZero() {
 		t.Fatalf("%v, %s, %v", found, keep, err)
 	}
-	if kept := string(store.values["acme/"+phone]); strings.Contains(kept, "138") || strings.Contains(kept, "促销") {
-		t.Errorf("kept: %s", kept)
+	if kept, _, err := store.Load(t.Context(), "acme/"+phone); err != nil || strings.Contains(string(kept), "138") || strings.Contains(string(kept), "促销") {
+		t.Errorf("kept: %s, %v", kept, err)
 	}
 	if got := verdict(t, r, "sms", schemas.Notification, later); got != RuleOptOut {
 		t.Errorf("the refusal was forgotten: %s", got)

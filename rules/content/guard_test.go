@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/yizhan-dev/yizhan/rules"
+	"github.com/yizhan-dev/yizhan/rules/rulestest"
 	"github.com/yizhan-dev/yizhan/schemas"
 )
 
@@ -106,10 +107,7 @@ func TestGuard(t *testing.T) {
 
 // TestVariables: a name in a variable is not refused for one word, a disguise or an account is.
 func TestVariables(t *testing.T) {
-	g, err := New(func(any) error { return nil }, rules.Env{}) // the program's own words
-	if err != nil {
-		t.Fatal(err)
-	}
+	g := rulestest.Open(t, New, "", rules.Env{}) // the program's own words
 	for value, want := range map[string]rules.Action{
 		"太阳城小学": rules.Pass, "冰毒检测试剂盒": rules.Pass, "炸药物资公司": rules.Pass, "加微光电": rules.Pass, "加V型皮带A1234": rules.Pass,
 		"VX-100传感器": rules.Pass, "Telegram": rules.Pass, "华星微信支付": rules.Pass,
@@ -223,20 +221,15 @@ func TestPlacesInHTML(t *testing.T) {
 }
 
 func TestGuardRefusesMistakes(t *testing.T) {
-	for want, c := range map[string]Config{
-		"finance is \"stop\"":             {Finance: "stop"},
-		"review is \"wait\"":              {Review: "wait"},
-		"classes: entry 1: want either":   {Classes: []ClassRule{{Class: ClassHR}}},
-		"classes: entry 1: unknown class": {Classes: []ClassRule{{Type: "a", Class: "b"}}},
-		"broken.txt:3:4: ":                {Lexicons: []string{"broken.txt"}},
-		"lexicon missing.txt: ":           {Lexicons: []string{"missing.txt"}},
-		"tenants: acme: lexicon":          {Tenants: map[string][]string{"acme": {"missing.txt"}}},
-	} {
-		_, err := New(func(into any) error { *into.(*Config) = c; return nil }, rules.Env{Read: read})
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("error %v, want %q", err, want)
-		}
-	}
+	rulestest.Mistakes(t, New, rules.Env{Read: read}, map[string]string{
+		"{finance: stop}":                  "finance is \"stop\"",
+		"{review: wait}":                   "review is \"wait\"",
+		"{classes: [{class: hr}]}":         "classes: entry 1: want either",
+		"{classes: [{type: a, class: b}]}": "classes: entry 1: unknown class",
+		"{lexicons: [broken.txt]}":         "broken.txt:3:4: ",
+		"{lexicons: [missing.txt]}":        "lexicon missing.txt: ",
+		"{tenants: {acme: [missing.txt]}}": "tenants: acme: lexicon",
+	})
 	broken := errors.New("broken")
 	if _, err := New(func(any) error { return broken }, rules.Env{}); !errors.Is(err, broken) {
 		t.Errorf("error %v", err)

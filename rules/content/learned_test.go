@@ -7,6 +7,7 @@ import (
 
 	"github.com/yizhan-dev/yizhan/rules"
 	"github.com/yizhan-dev/yizhan/rules/content/score"
+	"github.com/yizhan-dev/yizhan/rules/rulestest"
 	"github.com/yizhan-dev/yizhan/schemas"
 )
 
@@ -134,10 +135,7 @@ func TestLearnedBesideTerms(t *testing.T) {
 // TestLearnedMistakes: a file that is missing or no model is told by its name, in both languages.
 func TestLearnedMistakes(t *testing.T) {
 	for name, want := range map[string]string{"absent.bin": "score absent.bin: ", "acme.txt": "not a model"} {
-		_, err := New(func(into any) error {
-			into.(*Config).Score = name
-			return nil
-		}, rules.Env{Read: read})
+		_, err := New(rulestest.Section("{score: "+name+"}"), rules.Env{Read: read})
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "score "+name) {
 			t.Errorf("%s: %v, want %q", name, err, want)
 		}

@@ -2,73 +2,19 @@ package dailycap
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/yizhan-dev/yizhan/rules"
+	"github.com/yizhan-dev/yizhan/rules/rulestest"
 	"github.com/yizhan-dev/yizhan/schemas"
-	"github.com/yizhan-dev/yizhan/schemas/strictyaml"
 )
-
-// memory is a store whose faults are the test's to choose.
-type memory struct {
-	mu     sync.Mutex
-	values map[string][]byte
-	revs   map[string]uint64
-	loads  int
-	// fault, when set, is asked before each operation: "conflict", "fail", "lost" (the swap is done, its answer
-	// lost) or "".
-	fault func(op string) string
-}
-
-var errStore = errors.New("no answer")
-
-func newMemory() *memory {
-	return &memory{values: map[string][]byte{}, revs: map[string]uint64{}}
-}
-
-func (m *memory) Load(_ context.Context, key string) ([]byte, uint64, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.loads++
-	if m.fault != nil && m.fault("load") == "fail" {
-		return nil, 0, errStore
-	}
-	return m.values[key], m.revs[key], nil
-}
-
-func (m *memory) Swap(_ context.Context, key string, value []byte, revision uint64, _ time.Duration) (uint64, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	fault := ""
-	if m.fault != nil {
-		fault = m.fault("swap")
-	}
-	switch {
-	case fault == "fail":
-		return 0, errStore
-	case fault == "conflict" || m.revs[key] != revision:
-		return 0, rules.ErrConflict
-	}
-	m.values[key] = value
-	m.revs[key]++
-	if fault == "lost" {
-		return 0, errStore
-	}
-	return m.revs[key], nil
-}
 
 func open(t testing.TB, section string, store rules.Store) *Cap {
 	t.Helper()
-	r, err := New(func(into any) error { return strictyaml.Decode([]byte(section), into) }, rules.Env{Caps: store})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r.(*Cap)
+	return rulestest.Open(t, New, section, rules.Env{Caps: store}).(*Cap)
 }
 
 const phone = "+8613800138000"
@@ -95,7 +41,7 @@ func TestCapIsRespectedAndExplained(t *testing.T) {
 		hit    string
 	}{{"dead", rules.Bury, "block"}, {"defer", rules.Hold, "hold"}, {"divert:mail", rules.Divert, "block"}} {
 		t.Run(c.over, func(t *testing.T) {
-			r := open(t, "{limit: 3, over: '"+c.over+"'}", newMemory())
+			r := open(t, "{limit: 3, over: '"+c.over+"'}", new(rulestest.Store))
 			for i := range 3 {
 				if v := reserve(t, r, schemas.Notification, fmt.Sprint("h", i), noon.Add(time.Duration(i)*time.Hour)); v.Action != rules.Pass {
 					t.Fatalf("call %d: %+v", i, v)
@@ -126,7 +72,7 @@ func TestCapIsRespectedAndExplained(t *testing.T) {
 }
 
 func TestDeferToMidnight(t *testing.T) {
-	r := open(t, "{limit: 1, window: day, over: defer}", newMemory())
+	r := open(t, "{limit: 1, window: day, over: defer}", new(rulestest.Store))
 	reserve(t, r, schemas.Alert, "a", noon)
 	if v := reserve(t, r, schemas.Alert, "b", noon.Add(time.Hour)); !v.Until.Equal(noon.Add(12*time.Hour + 2*time.Second)) {
 		t.Fatalf("until %s, want two seconds of skew after the next Shanghai midnight", v.Until)
@@ -134,7 +80,7 @@ func TestDeferToMidnight(t *testing.T) {
 }
 
 func TestSameHolderCountsOnce(t *testing.T) {
-	r := open(t, "{limit: 2}", newMemory())
+	r := open(t, "{limit: 2}", new(rulestest.Store))
 	for range 5 {
 		if v := reserve(t, r, schemas.Alert, "a", noon); v.Action != rules.Pass {
 			t.Fatal("asking again was refused")
@@ -154,7 +100,7 @@ func TestSameHolderCountsOnce(t *testing.T) {
 }
 
 func TestReleaseGivesThePlaceBack(t *testing.T) {
-	store := newMemory()
+	store := new(rulestest.Store)
 	r, other := open(t, "{limit: 1}", store), open(t, "{limit: 1}", store)
 	reserve(t, r, schemas.Alert, "a", noon)
 	if v := reserve(t, other, schemas.Alert, "b", noon); v.Action != rules.Bury {
@@ -171,18 +117,18 @@ func TestReleaseGivesThePlaceBack(t *testing.T) {
 }
 
 func TestFullNumberIsAnsweredFromMemoryForASecond(t *testing.T) {
-	store := newMemory()
+	store := new(rulestest.Store)
 	r := open(t, "{limit: 1}", store)
 	reserve(t, r, schemas.Alert, "a", noon)
-	before := store.loads
+	before, _ := store.Counts()
 	for i := range 100 {
 		reserve(t, r, schemas.Alert, "b", noon.Add(time.Duration(i)*9*time.Millisecond))
 	}
-	if store.loads != before {
-		t.Fatalf("%d loads for a number known to be full", store.loads-before)
+	if loads, _ := store.Counts(); loads != before {
+		t.Fatalf("%d loads for a number known to be full", loads-before)
 	}
 	reserve(t, r, schemas.Alert, "b", noon.Add(fullFor))
-	if store.loads != before+1 {
+	if loads, _ := store.Counts(); loads != before+1 {
 		t.Fatal("the memory was believed for more than a second")
 	}
 }
@@ -194,18 +140,16 @@ func TestFailsClosed(t *testing.T) {
 		"swap":            func(op string) string { return map[string]string{"swap": "fail"}[op] },
 		"endless contest": func(op string) string { return map[string]string{"swap": "conflict"}[op] },
 	} {
-		store := newMemory()
-		store.fault = fault
-		if _, err := open(t, "", store).Reserve(t.Context(), in, "a", noon.Add(time.Second)); err == nil {
+		if _, err := open(t, "", &rulestest.Store{Fault: fault}).Reserve(t.Context(), in, "a", noon.Add(time.Second)); err == nil {
 			t.Errorf("%s: allowed a call that was not counted", name)
 		}
 	}
-	store := newMemory()
-	store.values[phone] = []byte(`{"stream":"CAPS","seq":1}`)
+	store := new(rulestest.Store)
+	store.Put(phone, `{"stream":"CAPS","seq":1}`)
 	if _, err := open(t, "", store).Reserve(t.Context(), in, "a", noon.Add(time.Second)); err == nil || strings.Contains(err.Error(), "CAPS") {
 		t.Errorf("garbage record: %v", err)
 	}
-	r := open(t, "", newMemory())
+	r := open(t, "", new(rulestest.Store))
 	for name, f := range map[string]func() error{
 		"no holder": func() error { _, err := r.Reserve(t.Context(), in, "", noon.Add(time.Second)); return err },
 		"no time":   func() error { _, err := r.Reserve(t.Context(), in, "a", noon); return err },
@@ -233,7 +177,7 @@ func TestFailsClosed(t *testing.T) {
 }
 
 func TestMemoryIsBounded(t *testing.T) {
-	r := open(t, "", newMemory())
+	r := open(t, "", new(rulestest.Store))
 	for i := range maxNumbers + 500 {
 		in := input(schemas.Alert, noon)
 		in.Delivery.To.Phone = fmt.Sprint("+86138", i)
@@ -247,7 +191,7 @@ func TestMemoryIsBounded(t *testing.T) {
 }
 
 func TestConfig(t *testing.T) {
-	for section, want := range map[string]string{
+	rulestest.Mistakes(t, New, rules.Env{Caps: new(rulestest.Store)}, map[string]string{
 		"{limit: 0}":                             "1..50",
 		"{limit: 51}":                            "1..50",
 		"{window: week}":                         "day, rolling or both",
@@ -260,20 +204,15 @@ func TestConfig(t *testing.T) {
 		"{limits: 5}":                            "limits",
 		"{reserve_for: {alert: 1, alert: 2}}":    "alert",
 		"{limit: 9, over: dead, window: [both]}": "string",
-	} {
-		_, err := New(func(into any) error { return strictyaml.Decode([]byte(section), into) }, rules.Env{Caps: newMemory()})
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want an error with %q", section, err, want)
-		}
-	}
-	r := open(t, "", newMemory())
+	})
+	r := open(t, "", new(rulestest.Store))
 	if r.limits.max != 50 || !r.limits.day || !r.limits.window || r.over != rules.Bury {
 		t.Errorf("defaults are %+v", r)
 	}
 }
 
 func benchmark(b *testing.B, numbers int, full bool) {
-	r := open(b, "", newMemory())
+	r := open(b, "", new(rulestest.Store))
 	now := noon
 	if full {
 		for n := range numbers {
@@ -322,7 +261,7 @@ func BenchmarkRecordOfFifty(b *testing.B) {
 
 // A pod whose clock runs ahead over midnight must not get a place of tomorrow for a call of today.
 func TestAClockThatRunsAheadGetsNoExtraPlace(t *testing.T) {
-	r := open(t, "{limit: 3, window: day}", newMemory())
+	r := open(t, "{limit: 3, window: day}", new(rulestest.Store))
 	for i := range 3 {
 		reserve(t, r, schemas.Alert, fmt.Sprint(i), noon.Add(11*time.Hour))
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/yizhan-dev/yizhan/rules"
+	"github.com/yizhan-dev/yizhan/rules/rulestest"
 	"github.com/yizhan-dev/yizhan/schemas"
 )
 
@@ -57,8 +58,7 @@ func TestSimulation(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 12))
 			var faults sync.Mutex
 			faulty := seed%3 != 0
-			store := newMemory()
-			store.fault = func(op string) string {
+			store := &rulestest.Store{Fault: func(op string) string {
 				faults.Lock()
 				defer faults.Unlock()
 				switch p := rnd.IntN(100); {
@@ -70,7 +70,7 @@ func TestSimulation(t *testing.T) {
 					return "lost"
 				}
 				return ""
-			}
+			}}
 			const limit = 7
 			var pods []*Cap
 			for range 3 {
@@ -140,7 +140,7 @@ func TestSimulation(t *testing.T) {
 // TestExactlyTheLimit: without failures no place is lost, however many pods race.
 func TestExactlyTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := newMemory()
+		store := new(rulestest.Store)
 		var mu sync.Mutex
 		granted := map[schemas.Category]int{}
 		var wg sync.WaitGroup

@@ -1,18 +1,15 @@
 package expiry
 
 import (
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/yizhan-dev/yizhan/rules"
+	"github.com/yizhan-dev/yizhan/rules/rulestest"
 	"github.com/yizhan-dev/yizhan/schemas"
-	"github.com/yizhan-dev/yizhan/schemas/strictyaml"
 )
 
-func open(section string) (rules.Guard, error) {
-	return New(func(into any) error { return strictyaml.Decode([]byte(section), into) }, rules.Env{})
-}
+var open = rulestest.Opener(New, rules.Env{})
 
 func TestJudge(t *testing.T) {
 	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
@@ -36,11 +33,7 @@ func TestJudge(t *testing.T) {
 		"alert with a life":              {"{alert: 1m}", schemas.Delivery{Category: schemas.Alert, Event: schemas.EventRef{Time: at(-2)}}, rules.Expire},
 		"code keeps its default":         {"{alert: 1m}", schemas.Delivery{Category: schemas.Verification, Event: schemas.EventRef{Time: at(-11)}}, rules.Expire},
 	} {
-		g, err := open(c.section)
-		if err != nil {
-			t.Fatal(err)
-		}
-		v := g.Judge(rules.Input{Delivery: &c.d, Now: now})
+		v := open(t, c.section).Judge(rules.Input{Delivery: &c.d, Now: now})
 		if v.Action != c.want {
 			t.Errorf("%s: %+v, want %d", name, v, c.want)
 		}
@@ -54,9 +47,7 @@ func TestJudge(t *testing.T) {
 }
 
 func TestConfig(t *testing.T) {
-	for section, want := range map[string]string{"{gossip: 1m}": "unknown category", "{alert: 0s}": "duration", "{alert: soon}": "duration", "[]": ""} {
-		if _, err := open(section); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", section, err)
-		}
-	}
+	rulestest.Mistakes(t, New, rules.Env{}, map[string]string{
+		"{gossip: 1m}": "unknown category", "{alert: 0s}": "duration", "{alert: soon}": "duration", "[]": "want keys and values",
+	})
 }

@@ -10,37 +10,25 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/go-json-experiment/json"
 
 	"github.com/yizhan-dev/yizhan/rules"
+	"github.com/yizhan-dev/yizhan/rules/rulestest"
 	"github.com/yizhan-dev/yizhan/schemas"
-	"github.com/yizhan-dev/yizhan/schemas/strictyaml"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-const secretFile = "secret_01\n"
+// env has the files that sections name.
+var env = rules.Env{Read: fstest.MapFS{
+	"secret": {Data: []byte("secret_01\n")}, "two": {Data: []byte("old\nsecret_01\n")}, "three": {Data: []byte("a\nb\nc")},
+	"empty": {Data: []byte("\n")}, "long": {Data: []byte(strings.Repeat("x", 2000))},
+}.ReadFile}
 
-func open(section string) (rules.Guard, error) {
-	return New(func(into any) error { return strictyaml.Decode([]byte(section), into) }, rules.Env{Read: func(name string) ([]byte, error) {
-		b, ok := map[string]string{"secret": secretFile, "two": "old\nsecret_01\n", "three": "a\nb\nc", "empty": "\n", "long": strings.Repeat("x", 2000)}[name]
-		if !ok {
-			return nil, fs.ErrNotExist
-		}
-		return []byte(b), nil
-	}})
-}
-
-func mustOpen(t testing.TB, section string) rules.Guard {
-	t.Helper()
-	g, err := open(section)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return g
-}
+var open = rulestest.Opener(New, env)
 
 // made is the time of every link here, now is when messages are judged.
 var (
@@ -161,7 +149,7 @@ func TestJudge(t *testing.T) {
 		{"{allow_hosts: [t.cn]}", "详见t.cn/A6xYz", ""},
 	} {
 		in := rules.Input{Kind: "sms", Now: now, Delivery: &schemas.Delivery{Category: schemas.Notification, Message: schemas.Message{Text: c.text}}}
-		v := mustOpen(t, c.section).Judge(in)
+		v := open(t, c.section).Judge(in)
 		if got := codes(v); got != c.want {
 			t.Errorf("%s %s\ngot  %q\nwant %q", c.section, c.text, got, c.want)
 		}
@@ -179,7 +167,7 @@ func TestJudge(t *testing.T) {
 // A mail has no short-link rule, marketing may lead to known hosts only, and each field is judged.
 func TestFieldsAndCategories(t *testing.T) {
 	bad := "https://erp.example.com/x?user=wang&password=hunter2hunter2"
-	g := mustOpen(t, "{allow_hosts: [erp.example.com]}")
+	g := open(t, "{allow_hosts: [erp.example.com]}")
 	judge := func(kind string, category schemas.Category, m schemas.Message) rules.Verdict {
 		return g.Judge(rules.Input{Kind: kind, Now: now, Delivery: &schemas.Delivery{Category: category, Message: m}})
 	}
@@ -192,7 +180,7 @@ func TestFieldsAndCategories(t *testing.T) {
 			t.Errorf("%s: %+v", category, v)
 		}
 	}
-	if v := mustOpen(t, "").Judge(rules.Input{Kind: "email", Now: now, Delivery: &schemas.Delivery{Message: schemas.Message{Text: "t.cn/A6xYz"}}}); len(v.Hits) != 0 {
+	if v := open(t, "").Judge(rules.Input{Kind: "email", Now: now, Delivery: &schemas.Delivery{Message: schemas.Message{Text: "t.cn/A6xYz"}}}); len(v.Hits) != 0 {
 		t.Errorf("a short link in a mail: %+v", v)
 	}
 	payload := func(s string) schemas.Raw {
@@ -240,7 +228,7 @@ func TestFieldsAndCategories(t *testing.T) {
 
 // What nobody writes by hand costs no more than it should: all these are as long as a mail may be.
 func TestHostileTexts(t *testing.T) {
-	g := mustOpen(t, "{allow_hosts: [erp.example.com]}")
+	g := open(t, "{allow_hosts: [erp.example.com]}")
 	const size = 512_000
 	for _, unit := range []string{
 		"a.", "://", "a://", "http://a,", "(https://a.cn/", "a@a.cn ", "t.cn/", "https://a?ud=e30&", "https://a/%3A%2F%2Fb/", "&amp;http://a.cn?",
@@ -272,7 +260,7 @@ func manyLinks(n int) string {
 func TestLinkOutlivesMessage(t *testing.T) {
 	judge := func(section string, expires time.Time) string {
 		in := rules.Input{Kind: "sms", Now: now, Delivery: &schemas.Delivery{Expires: expires, Message: schemas.Message{Text: url(t, signed(nil))}}}
-		return codes(mustOpen(t, section).Judge(in))
+		return codes(open(t, section).Judge(in))
 	}
 	for _, c := range []struct {
 		section string
@@ -304,7 +292,7 @@ func TestWithoutClock(t *testing.T) {
 		"jwt-endless":      {"https://erp.example.com/x?jwt=" + jwt(`{"sub":"1"}`), "block jwt-endless", "block jwt-endless"},
 	} {
 		for at, want := range map[time.Time]string{now: c.clock, {}: c.none} {
-			v := mustOpen(t, "").Judge(rules.Input{Kind: "sms", Now: at, Delivery: &schemas.Delivery{Expires: expires, Message: schemas.Message{Text: c.text}}})
+			v := open(t, "").Judge(rules.Input{Kind: "sms", Now: at, Delivery: &schemas.Delivery{Expires: expires, Message: schemas.Message{Text: c.text}}})
 			if got := codes(v); got != want {
 				t.Errorf("%s at %s: got %q, want %q", name, at, got, want)
 			}
@@ -334,20 +322,20 @@ func TestConfig(t *testing.T) {
 		"{verify: {app_id: a, secret: x}}":            "unknown field",
 		"{hosts: []}":                                 "unknown field",
 	} {
-		if _, err := open(section); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := New(rulestest.Section(section), env); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", section, err, want)
 		} else if strings.Contains(err.Error(), "secret_01") {
 			t.Errorf("%s: the error shows a secret", section)
 		}
 	}
-	if _, err := open("{verify: {app_id: a, secret_file: nowhere}}"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := New(rulestest.Section("{verify: {app_id: a, secret_file: nowhere}}"), env); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
 }
 
 // The golden files show what an operator reads: a message, dashes, the hits.
 func TestGolden(t *testing.T) {
-	g := mustOpen(t, "{allow_hosts: [erp.example.com], verify: {app_id: app_01, secret_file: secret}}")
+	g := open(t, "{allow_hosts: [erp.example.com], verify: {app_id: app_01, secret_file: secret}}")
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
 		t.Fatal("no golden files", err)
@@ -377,7 +365,7 @@ func TestGolden(t *testing.T) {
 // No hit shows what opens the door.
 func TestHitsAreMasked(t *testing.T) {
 	const token = "s3cr3tS3cr3tS3cr3t99"
-	g := mustOpen(t, "{allow_hosts: [a.cn]}")
+	g := open(t, "{allow_hosts: [a.cn]}")
 	for _, text := range []string{
 		"https://x.example/a?token=" + token,
 		"https://x.example/a?" + token,
@@ -405,10 +393,7 @@ func FuzzJudge(f *testing.F) {
 	for _, s := range []string{"https://a.cn/?ud=eyJ9", "<a href='http://a.cn/?x=1&amp;ud=2'>", "{\"a\":\"http://b.cn\"}", "t.cn/x", "https://\u0430.com", "<!--[if x]><a href=//a.cn>"} {
 		f.Add(s)
 	}
-	g, err := open("{allow_hosts: [erp.example.com], verify: {app_id: app_01, secret_file: secret}}")
-	if err != nil {
-		f.Fatal(err)
-	}
+	g := open(f, "{allow_hosts: [erp.example.com], verify: {app_id: app_01, secret_file: secret}}")
 	f.Fuzz(func(t *testing.T, s string) {
 		m := schemas.Message{Text: s, HTML: s, Payload: schemas.Raw(s), Params: map[string]string{"p": s}}
 		for _, h := range g.Judge(rules.Input{Kind: "sms", Now: now, Delivery: &schemas.Delivery{Message: m}}).Hits {
@@ -431,7 +416,7 @@ func BenchmarkJudge(b *testing.B) {
 		"many":       manyLinks(10000),
 	} {
 		b.Run(name, func(b *testing.B) {
-			g := mustOpen(b, "{allow_hosts: [erp.example.com]}")
+			g := open(b, "{allow_hosts: [erp.example.com]}")
 			in := rules.Input{Kind: "sms", Now: now, Delivery: &schemas.Delivery{Message: schemas.Message{Text: text}}}
 			b.SetBytes(int64(len(text)))
 			for b.Loop() {

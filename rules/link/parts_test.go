@@ -35,7 +35,7 @@ func TestLinksAreBounded(t *testing.T) {
 		if n != maxLinks+1 {
 			t.Errorf("%s: %d links", name, n)
 		}
-		if v := mustOpen(t, "").Judge(rules.Input{Kind: "email", Now: now, Delivery: &schemas.Delivery{Message: m}}); codes(v) != "review many" {
+		if v := open(t, "").Judge(rules.Input{Kind: "email", Now: now, Delivery: &schemas.Delivery{Message: m}}); codes(v) != "review many" {
 			t.Errorf("%s: %s", name, codes(v))
 		}
 	}
@@ -144,7 +144,7 @@ func TestAttributesAreJudged(t *testing.T) {
 		"//evil.example/a b?access_token=abcdefgh":           "review host, review token",
 	} {
 		m := schemas.Message{HTML: "<p>好</p><a class=x href='" + value + "'>看</a>"}
-		v := mustOpen(t, "{allow_hosts: [erp.example.com]}").Judge(rules.Input{Kind: "email", Now: now, Delivery: &schemas.Delivery{Category: schemas.Notification, Message: m}})
+		v := open(t, "{allow_hosts: [erp.example.com]}").Judge(rules.Input{Kind: "email", Now: now, Delivery: &schemas.Delivery{Category: schemas.Notification, Message: m}})
 		if got := codes(v); got != want {
 			t.Errorf("%q\ngot  %s\nwant %s", value, got, want)
 		}

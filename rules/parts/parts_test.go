@@ -5,17 +5,13 @@ import (
 	"testing"
 
 	"github.com/yizhan-dev/yizhan/rules"
+	"github.com/yizhan-dev/yizhan/rules/rulestest"
 	"github.com/yizhan-dev/yizhan/schemas"
-	"github.com/yizhan-dev/yizhan/schemas/strictyaml"
 )
 
 func open(t testing.TB, section string) *Guard {
 	t.Helper()
-	g, err := New(func(into any) error { return strictyaml.Decode([]byte(section), into) }, rules.Env{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return g.(*Guard)
+	return rulestest.Open(t, New, section, rules.Env{}).(*Guard)
 }
 
 func TestCount(t *testing.T) {
@@ -131,13 +127,8 @@ func TestPrice(t *testing.T) {
 }
 
 func TestConfig(t *testing.T) {
-	for section, want := range map[string]string{
+	rulestest.Mistakes(t, New, rules.Env{}, map[string]string{
 		"{max: 0}": "1..8", "{max: 9}": "1..8", "{price: 0}": "more than 0", "{price: -1}": "more than 0", "{price: 101}": "at most 100", "{price: .nan}": "want a number",
 		"{price: 1, currency: 元}": "ISO 4217", "{price: much}": "want a number",
-	} {
-		_, err := New(func(into any) error { return strictyaml.Decode([]byte(section), into) }, rules.Env{})
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want %q", section, err, want)
-		}
-	}
+	})
 }

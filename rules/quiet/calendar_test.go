@@ -5,20 +5,17 @@ import (
 	"io/fs"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/yizhan-dev/yizhan/rules"
+	"github.com/yizhan-dev/yizhan/rules/rulestest"
 	"github.com/yizhan-dev/yizhan/schemas"
-	"github.com/yizhan-dev/yizhan/schemas/strictyaml"
 )
 
-func openWith(section, calendar string) (rules.Guard, error) {
-	return New(func(into any) error { return strictyaml.Decode([]byte(section), into) }, rules.Env{Read: func(name string) ([]byte, error) {
-		if name != "own.txt" {
-			return nil, fs.ErrNotExist
-		}
-		return []byte(calendar), nil
-	}})
+// beside is where rules.yaml has a calendar beside it.
+func beside(calendar string) rules.Env {
+	return rules.Env{Read: fstest.MapFS{"own.txt": {Data: []byte(calendar)}}.ReadFile}
 }
 
 func at(t *testing.T, s string) time.Time {
@@ -72,10 +69,7 @@ func TestHolidays(t *testing.T) {
 		{abroad, "2026-11-01T01:30:00-04:00", "2026-11-01T02:30:00-05:00", "", ""},
 		{abroad, "2026-11-01T04:59:59-05:00", "", "", ""},
 	} {
-		g, err := open(c.section)
-		if err != nil {
-			t.Fatal(err)
-		}
+		g := open(t, c.section)
 		in := rules.Input{Now: at(t, c.now), Delivery: &schemas.Delivery{ID: "d1", Category: schemas.Marketing}}
 		v := g.Judge(in)
 		if c.until == "" {
@@ -102,11 +96,7 @@ func TestHolidays(t *testing.T) {
 func TestYearWithoutCalendar(t *testing.T) {
 	const note = "no calendar for 2027"
 	judge := func(section, now string) rules.Verdict {
-		g, err := open(section)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return g.Judge(rules.Input{Now: at(t, now), Delivery: &schemas.Delivery{ID: "d1", Category: schemas.Alert}})
+		return open(t, section).Judge(rules.Input{Now: at(t, now), Delivery: &schemas.Delivery{ID: "d1", Category: schemas.Alert}})
 	}
 	for _, c := range []struct {
 		days, now string
@@ -140,10 +130,7 @@ func TestYearWithoutCalendar(t *testing.T) {
 // Lint may have no clock: then no hour is quiet, and no year lacks a calendar.
 func TestWithoutClock(t *testing.T) {
 	for _, days := range []string{"all", "workdays", "weekends", "holidays"} {
-		g, err := open("[{category: alert, allow: '09:00-18:00', days: " + days + "}]")
-		if err != nil {
-			t.Fatal(err)
-		}
+		g := open(t, "[{category: alert, allow: '09:00-18:00', days: "+days+"}]")
 		if v := g.Judge(rules.Input{Delivery: &schemas.Delivery{Category: schemas.Alert}}); v.Action != rules.Pass || len(v.Hits) != 0 {
 			t.Errorf("%s: %+v", days, v)
 		}
@@ -155,10 +142,7 @@ func TestOwnCalendar(t *testing.T) {
 		section = "{calendar: own.txt, windows: [{category: alert, allow: '09:00-18:00', days: workdays}]}"
 		file    = "\ufeff# ours\r\nyear 2027\r\n2027-01-01 holiday 元旦 / New Year\n2026-10-10 weekend 照常休息\n2026-07-01 holiday 厂庆 / Founders' Day\n2026-02-16 workday 值班 / on duty\n"
 	)
-	g, err := openWith(section, file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	g := rulestest.Open(t, New, section, beside(file))
 	for now, want := range map[string]string{
 		"2027-01-01T10:00:00+08:00": "2027-01-01 是元旦假期，",
 		"2026-07-01T10:00:00+08:00": "2026-07-01 是厂庆假期，",
@@ -178,9 +162,7 @@ func TestOwnCalendar(t *testing.T) {
 		}
 	}
 	// The built-in calendar is shared: no file may change it.
-	if g, err = open(section[len("{calendar: own.txt, windows: ") : len(section)-1]); err != nil {
-		t.Fatal(err)
-	}
+	g = open(t, section[len("{calendar: own.txt, windows: "):len(section)-1])
 	if v := g.Judge(rules.Input{Now: at(t, "2026-10-10T10:00:00+08:00"), Delivery: &schemas.Delivery{Category: schemas.Alert}}); v.Action != rules.Pass {
 		t.Error("a calendar file of one book changed another's")
 	}
@@ -208,7 +190,7 @@ func TestCalendarMistakes(t *testing.T) {
 		strings.Repeat("# a line of a file that is no calendar\n", 30000): "bytes, want at most",
 		long: "would not open for 400 days after 2026-12-31: by the calendar there are no workdays",
 	} {
-		_, err := openWith("{calendar: own.txt, windows: [{category: alert, allow: '09:00-18:00', days: workdays}]}", file)
+		_, err := New(rulestest.Section("{calendar: own.txt, windows: [{category: alert, allow: '09:00-18:00', days: workdays}]}"), beside(file))
 		switch {
 		case want == "" && err != nil:
 			t.Errorf("%.40q: %v", file, err)
@@ -216,13 +198,12 @@ func TestCalendarMistakes(t *testing.T) {
 			t.Errorf("%.40q: %v, want %s", file, err, want)
 		}
 	}
-	if _, err := openWith("{calendar: other.txt, windows: []}", ""); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := New(rulestest.Section("{calendar: other.txt, windows: []}"), beside("")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a file that is not there: %v", err)
 	}
-	if _, err := openWith("{calendar: own.txt, windows: [{category: alert, allow: '09:00-18:00', days: holidays}]}", "2029-01-01 holiday 元旦"); err == nil ||
-		!strings.Contains(err.Error(), "after 2026-10-07: by the calendar there are no holidays") {
-		t.Errorf("two years without a holiday: %v", err)
-	}
+	rulestest.Mistakes(t, New, beside("2029-01-01 holiday 元旦"), map[string]string{ // two years without a holiday
+		"{calendar: own.txt, windows: [{category: alert, allow: '09:00-18:00', days: holidays}]}": "after 2026-10-07: by the calendar there are no holidays",
+	})
 }
 
 // What the notices of 2025 and 2026 give in sum: days off and days to make up for them.
@@ -299,10 +280,7 @@ func FuzzCalendar(f *testing.F) {
 func BenchmarkJudge(b *testing.B) {
 	for name, days := range map[string]string{"all": "all", "workdays": "workdays", "holidays in 7 months": "holidays"} {
 		b.Run(name, func(b *testing.B) {
-			g, err := open("[{category: marketing, allow: '08:00-21:00', days: " + days + "}]")
-			if err != nil {
-				b.Fatal(err)
-			}
+			g := open(b, "[{category: marketing, allow: '08:00-21:00', days: "+days+"}]")
 			in := rules.Input{Now: time.Date(2026, 2, 24, 12, 0, 0, 0, time.UTC), Delivery: &schemas.Delivery{ID: "d1", Category: schemas.Marketing}}
 			for b.Loop() {
 				g.Judge(in)

@@ -1,18 +1,15 @@
 package quiet
 
 import (
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/yizhan-dev/yizhan/rules"
+	"github.com/yizhan-dev/yizhan/rules/rulestest"
 	"github.com/yizhan-dev/yizhan/schemas"
-	"github.com/yizhan-dev/yizhan/schemas/strictyaml"
 )
 
-func open(section string) (rules.Guard, error) {
-	return New(func(into any) error { return strictyaml.Decode([]byte(section), into) }, rules.Env{})
-}
+var open = rulestest.Opener(New, rules.Env{})
 
 func TestJudge(t *testing.T) {
 	const (
@@ -38,10 +35,7 @@ func TestJudge(t *testing.T) {
 		{york, "2026-03-08T01:00:00-05:00", "2026-03-08T03:30:00-04:00"}, // 02:30 does not exist that day
 		{"", "2026-11-23T03:00:00+08:00", ""},
 	} {
-		g, err := open(c.section)
-		if err != nil {
-			t.Fatal(err)
-		}
+		g := open(t, c.section)
 		now, err := time.Parse(time.RFC3339, c.now)
 		if err != nil {
 			t.Fatal(err)
@@ -86,16 +80,12 @@ func TestHeldMessagesAreSpread(t *testing.T) {
 }
 
 func TestConfig(t *testing.T) {
-	for section, want := range map[string]string{
+	rulestest.Mistakes(t, New, rules.Env{}, map[string]string{
 		"[{category: gossip, allow: '08:00-21:00'}]":                    "unknown category",
 		"[{category: alert, allow: '08:00-08:00'}]":                     "two different times",
 		"[{category: alert, allow: '08:00'}]":                           "two different times",
 		"[{category: alert, allow: '+8:00-21:00'}]":                     "two different times",
 		"[{category: alert, allow: '08:00-21:00', zone: Asia/Nowhere}]": "unknown time zone",
 		"[{category: alert, allow: '08:00-21:00', zone: Local}]":        "unknown time zone",
-	} {
-		if _, err := open(section); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", section, err)
-		}
-	}
+	})
 }

@@ -7,18 +7,11 @@ import (
 	"unicode/utf8"
 
 	"github.com/yizhan-dev/yizhan/rules"
+	"github.com/yizhan-dev/yizhan/rules/rulestest"
 	"github.com/yizhan-dev/yizhan/schemas"
-	"github.com/yizhan-dev/yizhan/schemas/strictyaml"
 )
 
-func open(t testing.TB, section string) rules.Guard {
-	t.Helper()
-	g, err := New(func(into any) error { return strictyaml.Decode([]byte(section), into) }, rules.Env{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return g
-}
+var open = rulestest.Opener(New, rules.Env{})
 
 func judge(g rules.Guard, kind, name, text string) rules.Verdict {
 	return g.Judge(rules.Input{Kind: kind, Signature: name, Delivery: &schemas.Delivery{Message: schemas.Message{Text: text}}})
@@ -199,17 +192,12 @@ func TestKnownSignatureInDoubt(t *testing.T) {
 }
 
 func TestConfig(t *testing.T) {
-	for section, want := range map[string]string{
-		"{profile: aliyun, max: 8}": "",
+	open(t, "{profile: aliyun, max: 8}")
+	rulestest.Mistakes(t, New, rules.Env{}, map[string]string{
 		"{profile: carrier-pigeon}": "want one of aliyun, huawei, tencent",
 		"{max: 13}":                 "want 2..12",
 		"{max: 1}":                  "want 2..12",
-	} {
-		_, err := New(func(into any) error { return strictyaml.Decode([]byte(section), into) }, rules.Env{})
-		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
-			t.Errorf("%s: %v, want %q", section, err, want)
-		}
-	}
+	})
 }
 
 func FuzzSpansAreInsideTheText(f *testing.F) {

@@ -6,18 +6,11 @@ import (
 	"unicode/utf8"
 
 	"github.com/yizhan-dev/yizhan/rules"
+	"github.com/yizhan-dev/yizhan/rules/rulestest"
 	"github.com/yizhan-dev/yizhan/schemas"
-	"github.com/yizhan-dev/yizhan/schemas/strictyaml"
 )
 
-func open(t testing.TB, section string) rules.Guard {
-	t.Helper()
-	g, err := New(func(into any) error { return strictyaml.Decode([]byte(section), into) }, rules.Env{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return g
-}
+var open = rulestest.Opener(New, rules.Env{})
 
 func input(c schemas.Category, provider, text string) rules.Input {
 	return rules.Input{Kind: "sms", Provider: provider, Delivery: &schemas.Delivery{Category: c, Message: schemas.Message{Text: text}}}
@@ -84,7 +77,5 @@ func TestSection(t *testing.T) {
 	if v := open(t, "pass").Judge(in); len(v.Hits) != 0 {
 		t.Errorf("pass: %+v", v)
 	}
-	if _, err := New(func(into any) error { return strictyaml.Decode([]byte("stop"), into) }, rules.Env{}); err == nil {
-		t.Error("stop is taken")
-	}
+	rulestest.Mistakes(t, New, rules.Env{}, map[string]string{"stop": "want block, review or pass"})
 }

@@ -6,18 +6,11 @@ import (
 	"unicode/utf8"
 
 	"github.com/yizhan-dev/yizhan/rules"
+	"github.com/yizhan-dev/yizhan/rules/rulestest"
 	"github.com/yizhan-dev/yizhan/schemas"
-	"github.com/yizhan-dev/yizhan/schemas/strictyaml"
 )
 
-func open(t testing.TB, section string) rules.Guard {
-	t.Helper()
-	g, err := New(func(into any) error { return strictyaml.Decode([]byte(section), into) }, rules.Env{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return g
-}
+var open = rulestest.Opener(New, rules.Env{})
 
 func input(category schemas.Category, kind schemas.ParamKind, value string) rules.Input {
 	return rules.Input{Kind: "sms", Delivery: &schemas.Delivery{Category: category, Message: schemas.Message{
@@ -152,12 +145,9 @@ func TestCategoryAndProvider(t *testing.T) {
 }
 
 func TestConfig(t *testing.T) {
-	for section, want := range map[string]string{"{max: 0}": "1..500", "{max: 501}": "1..500", "{profile: x}": "want one of aliyun, huawei, tencent"} {
-		_, err := New(func(into any) error { return strictyaml.Decode([]byte(section), into) }, rules.Env{})
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want %q", section, err, want)
-		}
-	}
+	rulestest.Mistakes(t, New, rules.Env{}, map[string]string{
+		"{max: 0}": "1..500", "{max: 501}": "1..500", "{profile: x}": "want one of aliyun, huawei, tencent",
+	})
 }
 
 func FuzzSpansAreInsideTheValue(f *testing.F) {
