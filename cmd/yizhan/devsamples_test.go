@@ -23,7 +23,7 @@ func TestDevSamplesHaveNoHits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	noon := time.Date(2026, 11, 23, 12, 0, 0, 0, time.Local)
+	noon := time.Date(2026, 11, 23, 12, 0, 0, 0, zone)
 	samples, err := loadSamples("test", noon)
 	if err != nil {
 		t.Fatal(err)

@@ -203,12 +203,16 @@ func capital(s string) string {
 	return strings.ToUpper(s[:1]) + s[1:]
 }
 
+// zone is the zone of the times that people read and write. Tests set it, and leave time.Local alone: others read that
+// while they start.
+var zone = time.Local
+
 // localTime shows an instant in the operator's own zone.
 func localTime(t time.Time) string {
 	if t.IsZero() {
 		return "-"
 	}
-	return t.Local().Format("2006-01-02 15:04:05")
+	return t.In(zone).Format("2006-01-02 15:04:05")
 }
 
 // progress is a line on a terminal that says how far a long command is; elsewhere it is nothing.

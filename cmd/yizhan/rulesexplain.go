@@ -160,7 +160,7 @@ func parseAt(s string) (time.Time, error) {
 // parseTime reads the value of a flag that is an instant.
 func parseTime(flag, s string) (time.Time, error) {
 	for _, layout := range []string{time.RFC3339, "2006-01-02 15:04", "2006-01-02T15:04"} {
-		if t, err := time.ParseInLocation(layout, s, time.Local); err == nil {
+		if t, err := time.ParseInLocation(layout, s, zone); err == nil {
 			return t, nil
 		}
 	}
@@ -340,7 +340,7 @@ func actionCell(action string) cell {
 }
 
 func (t *trial) print(u *ui) {
-	u.printf("%s\n\n", u.paint(bold, clean(fmt.Sprintf(tr("事件 %s，假定时间 %s", "Event %s at %s"), t.Event, t.At.Local().Format("2006-01-02 15:04:05 -07:00")))))
+	u.printf("%s\n\n", u.paint(bold, clean(fmt.Sprintf(tr("事件 %s，假定时间 %s", "Event %s at %s"), t.Event, t.At.In(zone).Format("2006-01-02 15:04:05 -07:00")))))
 	routes := newTable(tr("路由", "ROUTE"), tr("结果", "RESULT"), tr("原因", "WHY"))
 	for _, one := range t.Routes {
 		result := cell{tr("不匹配", "no"), plain}

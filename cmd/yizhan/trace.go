@@ -174,7 +174,7 @@ func (u *ui) story(s ledger.Story) {
 	head.add(tr("类型", "Type"), s.Type)
 	head.add(tr("来源", "Source"), s.Source)
 	head.add(tr("租户", "Tenant"), s.Tenant)
-	head.add(tr("处理时间", "Planned"), localTime(s.Time)+" "+s.Time.Local().Format("-07:00"))
+	head.add(tr("处理时间", "Planned"), localTime(s.Time)+" "+s.Time.In(zone).Format("-07:00"))
 	switch {
 	case s.Route != "":
 		head.add(tr("路由", "Route"), s.Route)

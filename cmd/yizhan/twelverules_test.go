@@ -101,7 +101,7 @@ func dailyCapExample(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	noon := time.Date(2026, 11, 23, 12, 0, 0, 0, time.Local)
+	noon := time.Date(2026, 11, 23, 12, 0, 0, 0, zone)
 	send := func(n int) rules.Verdict {
 		now := noon.Add(time.Duration(n) * time.Minute)
 		in := rules.Input{Kind: "sms", Capped: true, Now: now, Delivery: &schemas.Delivery{
