@@ -1,6 +1,7 @@
 package channels
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -14,6 +15,13 @@ type Reporter interface {
 	// wants to hear once all reports are stored. An error means that the body is none of its pushes: it is
 	// refused with answer.Status, or 400 where that is 0.
 	Reports(r *http.Request, body []byte) (reports []Report, answer ReportAnswer, err error)
+}
+
+// Collector is a channel that fetches the reports about its messages itself.
+type Collector interface {
+	// Collect fetches until ctx ends, and hands them to store. What store has taken must not be fetched again;
+	// what it has not (an error) must.
+	Collect(ctx context.Context, store func(context.Context, []Report) error)
 }
 
 // Report is one receipt of a third party, or one reply of a person.
