@@ -15,18 +15,6 @@ type Common struct {
 	Rate    Rate          `yaml:"rate,omitempty"`    // attempts this process starts, "30/m"
 	Slots   int           `yaml:"slots,omitempty"`   // attempts at once for each priority
 	Timeout time.Duration `yaml:"timeout,omitempty"` // one attempt, "15s"
-	// Receipts opens POST /v1/receipts/<channel>/<token> to the third party; for kinds that are a [Reporter].
-	Receipts *Receipts `yaml:"receipts,omitempty"`
-}
-
-// Receipts says who may report what became of messages. Without a token nobody may: the third party is
-// only asked.
-type Receipts struct {
-	// TokenFile or TokenEnv holds the secret end of the address, one a line, two while rotating; each has 24 to
-	// 128 letters, digits, - and _.
-	TokenFile string   `yaml:"token_file,omitempty"`
-	TokenEnv  string   `yaml:"token_env,omitempty"`
-	Networks  []string `yaml:"networks,omitempty"` // where reports may come from; default all
 }
 
 const (
