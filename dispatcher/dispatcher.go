@@ -69,9 +69,9 @@ type Dispatcher struct {
 	Worker   string // name of this process in records and logs
 	// Tenants are all that are configured: whom a refusal counts for when nobody knows whose message it answers.
 	Tenants []string
-	book     atomic.Pointer[rules.Book]
-	backlog  atomic.Uint64
-	skewed   atomic.Bool // the clock is wrong: nothing that is capped is sent
+	book    atomic.Pointer[rules.Book]
+	backlog atomic.Uint64
+	skewed  atomic.Bool // the clock is wrong: nothing that is capped is sent
 }
 
 // SetBook changes the rules from the next message on.

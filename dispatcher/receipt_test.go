@@ -240,7 +240,9 @@ func TestAReceiptClosesADoubtThatWasGivenUp(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			withReceipts(t, receiptBook, func(r *rig) {
 				r.sms.answer = func(context.Context, *schemas.Delivery, int) error { return noAnswer() }
-				r.sms.lookup = func(*schemas.Delivery, int) (channels.Lookup, error) { return channels.Lookup{}, errors.New("no query today") }
+				r.sms.lookup = func(*schemas.Delivery, int) (channels.Lookup, error) {
+					return channels.Lookup{}, errors.New("no query today")
+				}
 			}, func(r *rig) {
 				r.publish("invoice", "a", wang)
 				r.want(r.story("a", 5*time.Hour), "mail accepted 1, sms dead 1")
@@ -272,7 +274,9 @@ func TestReceiptsOfAnEarlierSubmission(t *testing.T) {
 			}
 			return nil
 		}
-		r.sms.lookup = func(*schemas.Delivery, int) (channels.Lookup, error) { return channels.Lookup{}, errors.New("no query today") }
+		r.sms.lookup = func(*schemas.Delivery, int) (channels.Lookup, error) {
+			return channels.Lookup{}, errors.New("no query today")
+		}
 	}, func(r *rig) {
 		r.publish("invoice", "a", wang)
 		time.Sleep(5 * time.Hour)
@@ -390,7 +394,9 @@ func TestADoubtfulSMSIsFollowedByNoOtherSMS(t *testing.T) {
 		r.Channels["sms2"] = &far{traits: r.sms.traits}
 		r.useBook(text)
 		r.sms.answer = func(context.Context, *schemas.Delivery, int) error { return noAnswer() }
-		r.sms.lookup = func(*schemas.Delivery, int) (channels.Lookup, error) { return channels.Lookup{}, errors.New("no query today") }
+		r.sms.lookup = func(*schemas.Delivery, int) (channels.Lookup, error) {
+			return channels.Lookup{}, errors.New("no query today")
+		}
 	}, func(r *rig) {
 		r.publish("invoice", "a", wang)
 		r.want(r.story("a", 5*time.Hour), "mail accepted 1, sms dead 1")
