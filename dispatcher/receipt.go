@@ -206,8 +206,10 @@ func (d *Dispatcher) reported(ctx context.Context, r *report, times uint64) (res
 			return result, d.concluded(ctx, f, last, seq, last)
 		case state == "":
 			return result, nil
-		case f.delivery == nil && last.State == schemas.Accepted && last.Open() && now.Sub(last.Time) < settleTimeout && times < early:
-			return "", errEarly // its schedule is just being stored; without it the alternatives would have to wait
+		case f.delivery == nil && state != schemas.Delivered && last.Open() && now.Sub(last.Time) < settleTimeout && times < early:
+			// Its schedule is just being stored, and would outlive the report: what the report calls for, alternatives or
+			// another wait, would come only when it fires.
+			return "", errEarly
 		}
 		next := &ledger.Record{
 			Time: now, State: state, Step: ledger.StepReport, Attempt: last.Attempt, Replay: last.Replay, Since: last.Since, Doubts: last.Doubts,

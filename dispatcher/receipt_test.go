@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/yizhan-dev/yizhan/channels"
 	"github.com/yizhan-dev/yizhan/dispatcher"
@@ -226,6 +229,79 @@ func pause(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// A receipt that is faster than the answer of the call waits for it, so that the trace tells both.
+func TestAnEarlyReceiptComesAfterTheAnswer(t *testing.T) {
+	withReceipts(t, receiptBook, func(r *rig) {
+		r.sms.answer = func(ctx context.Context, _ *schemas.Delivery, _ int) error { return pause(ctx, 5*time.Second) }
+	}, func(r *rig) {
+		r.publish("invoice", "a", wang)
+		time.Sleep(time.Second)
+		r.push("sms", delivered("a"))
+		s := r.story("a", time.Minute)
+		var told []schemas.State
+		for _, c := range s.Deliveries[0].History {
+			told = append(told, c.State)
+		}
+		if want := []schemas.State{schemas.Planned, schemas.Sending, schemas.Accepted, schemas.Delivered}; !slices.Equal(told, want) {
+			t.Errorf("history %v, want %v", told, want)
+		}
+	})
+}
+
+// A worker that was paused longer than its claim has made one call, not two, whatever the receipt was faster than.
+func TestAReceiptOfAPausedWorkersCallIsNoRepeat(t *testing.T) {
+	for _, at := range []time.Duration{35 * time.Second, 50 * time.Second} { // after the claim; after another worker saw its end
+		withReceipts(t, receiptBook, func(r *rig) {
+			r.sms.answer = func(context.Context, *schemas.Delivery, int) error { time.Sleep(time.Minute); return nil }
+		}, func(r *rig) {
+			r.publish("invoice", "a", wang)
+			time.Sleep(at)
+			r.push("sms", delivered("a"))
+			s := r.story("a", 3*time.Minute)
+			r.want(s, "sms delivered 1")
+			r.closed(s)
+			if n := r.logs.FilterMessage("sent twice").Len(); n != 0 || len(r.sms.times()) != 1 {
+				t.Errorf("receipt after %s: %d calls, %d taken for a repeat", at, len(r.sms.times()), n)
+			}
+		})
+	}
+}
+
+// A worker that dies between a receipt's record and what it calls for is followed by one that does it, and soon.
+func TestAReceiptIsFinishedAfterADeath(t *testing.T) {
+	kill := func(r *rig) {
+		r.Log = zap.New(killer{zap.InfoLevel, &network{courses: map[string]*course{smsID("a"): {kills: map[string]bool{"receipt": true}}}}})
+	}
+	t.Run("the alternative goes", func(t *testing.T) {
+		withReceipts(t, receiptBook, kill, func(r *rig) {
+			r.publish("invoice", "a", wang)
+			time.Sleep(3 * time.Second)
+			r.push("sms", undelivered("a"))
+			s := r.story("a", 2*time.Minute)
+			r.want(s, "mail accepted 1, sms undelivered 1")
+			r.closed(s)
+		})
+	})
+	t.Run("the dead letter is taken away", func(t *testing.T) {
+		withReceipts(t, receiptBook, func(r *rig) {
+			kill(r)
+			r.sms.answer = func(context.Context, *schemas.Delivery, int) error { return noAnswer() }
+			r.sms.lookup = func(*schemas.Delivery, int) (channels.Lookup, error) {
+				return channels.Lookup{}, errors.New("no query today")
+			}
+		}, func(r *rig) {
+			r.publish("invoice", "a", wang)
+			time.Sleep(5 * time.Hour)
+			r.push("sms", delivered("a"))
+			s := r.story("a", 2*time.Minute)
+			r.want(s, "mail accepted 1, sms delivered 1")
+			if p, err := r.Dead.List(r.t.Context(), deadletter.Filter{}, 0, 10); err != nil || p.Total != 0 {
+				t.Errorf("the dead letter is still there: %+v, %v", p, err)
+			}
+		})
+	})
 }
 
 // What nobody could say is a dead letter; a receipt that comes after all takes it away.
