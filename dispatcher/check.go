@@ -42,16 +42,20 @@ func (c Config) Check() error {
 	if p.Jitter < 0 || p.Jitter > 1 {
 		bad("retry/jitter", "应在 0 到 1 之间", "want 0 to 1")
 	}
-	if len(p.Reconcile) > 20 {
-		bad("retry/reconcile", "最多 20 个时间点", "want at most 20 times")
-	}
-	last := time.Duration(0)
-	for i, d := range p.Reconcile {
-		if d < time.Second || d <= last || d > 7*day {
-			bad(fmt.Sprintf("retry/reconcile/%d", i), "查询时间应依次增大，在 1s – 168h 之间", "want times that grow, each 1s – 168h")
+	times := func(key string, list []time.Duration) {
+		if len(list) > 20 {
+			bad(key, "最多 20 个时间点", "want at most 20 times")
 		}
-		last = d
+		last := time.Duration(0)
+		for i, d := range list {
+			if d < time.Second || d <= last || d > 7*day {
+				bad(fmt.Sprintf("%s/%d", key, i), "查询时间应依次增大，在 1s – 168h 之间", "want times that grow, each 1s – 168h")
+			}
+			last = d
+		}
 	}
+	times("retry/reconcile", p.Reconcile)
+	times("retry/receipts", p.Receipts)
 	wait("grace", c.Grace, time.Second, 10*time.Minute, "1s – 10m")
 	number("plan_slots", c.PlanSlots, 1, 1024)
 	number("max_backlog", c.MaxBacklog, 1, 1_000_000_000)

@@ -21,10 +21,13 @@ type Policy struct {
 	// Reconcile is when the third party is asked what became of a message without an answer,
 	// counted from that moment; when the last answer is still "not here", it was not taken.
 	Reconcile []time.Duration `yaml:"reconcile,omitempty"`
+	// Receipts is when the third party is asked about an accepted message whose receipt has not come, counted
+	// from its acceptance; after the last answer nobody waits any more.
+	Receipts []time.Duration `yaml:"receipts,omitempty"`
 }
 
 // Defaults fills what is left out: 12 attempts over about a day; questions after half a minute, two,
-// ten and thirty.
+// ten and thirty; missing receipts after a quarter of an hour, two hours and a day.
 func (p *Policy) Defaults() {
 	if p.Attempts == 0 {
 		p.Attempts = 12
@@ -46,6 +49,9 @@ func (p *Policy) Defaults() {
 	}
 	if len(p.Reconcile) == 0 {
 		p.Reconcile = []time.Duration{30 * time.Second, 2 * time.Minute, 10 * time.Minute, 30 * time.Minute}
+	}
+	if len(p.Receipts) == 0 {
+		p.Receipts = []time.Duration{15 * time.Minute, 2 * time.Hour, 24 * time.Hour}
 	}
 }
 
@@ -149,4 +155,21 @@ func (p Policy) Reconciled(a Attempt, n int, l channels.Lookup, err error) Outco
 	default:
 		return Outcome{State: schemas.Held, Step: ledger.StepNoTake, At: a.Now}
 	}
+}
+
+// Awaited is what the third party's answer (or its silence, err) makes of an accepted delivery whose receipt
+// has not come and that was asked about for the n-th time. A question that could not be asked counts: the
+// cost of a lost receipt is bounded.
+func (p Policy) Awaited(now time.Time, n int, l channels.Lookup, err error) Outcome {
+	switch {
+	case err == nil && l.Found && (l.State == schemas.Delivered || l.State == schemas.Undelivered):
+		return Outcome{State: l.State, Step: ledger.StepReceipt}
+	case n >= len(p.Receipts):
+		return Outcome{State: schemas.Accepted, Step: ledger.StepNoReceipt}
+	}
+	step := ledger.StepAwaits
+	if err != nil {
+		step = ledger.StepUnasked
+	}
+	return Outcome{State: schemas.Accepted, Step: step, At: now.Add(p.Receipts[n] - p.Receipts[n-1])}
 }

@@ -6,6 +6,7 @@
 //	send.go        a delivery becomes an attempt: guards, daily cap, claim, Channel.Send
 //	decide.go      what becomes of it: one pure function, the whole retry policy
 //	settle.go      the only place that ends or continues a delivery: ledger record, effect, ack
+//	receipt.go     what third parties report later: receipts, bounces, replies
 //	replay.go      dead letters sent again; recall.go: events taken back
 //	sweep.go       what a killed broker left behind
 //
@@ -66,9 +67,11 @@ type Dispatcher struct {
 	Explain  channels.Explainer
 	Log      *zap.Logger
 	Worker   string // name of this process in records and logs
-	book     atomic.Pointer[rules.Book]
-	backlog  atomic.Uint64
-	skewed   atomic.Bool // the clock is wrong: nothing that is capped is sent
+	// Tenants are all that are configured: whom a refusal counts for when nobody knows whose message it answers.
+	Tenants []string
+	book    atomic.Pointer[rules.Book]
+	backlog atomic.Uint64
+	skewed  atomic.Bool // the clock is wrong: nothing that is capped is sent
 }
 
 // SetBook changes the rules from the next message on.
@@ -118,6 +121,19 @@ func (d *Dispatcher) Run(ctx context.Context, plan, send bool) error {
 				}
 				loops.Go(func() {
 					pull(ctx, work, c, t.Slots, d.Log, nil, func(ctx context.Context, m jetstream.Msg) { d.send(ctx, ch, m) })
+				})
+			}
+		}
+		c, err := d.Broker.Consumer(ctx, broker.Receipts, "receipts", broker.ReceiptSubject("*"), settleTimeout+redeliveryMargin)
+		if err != nil {
+			stop(nil)
+			return unlessStopped(ctx, err)
+		}
+		loops.Go(func() { pull(ctx, work, c, receiptSlots, d.Log, nil, d.receive) })
+		for name, ch := range d.Channels {
+			if fetches, ok := channels.As[channels.Collector](ch); ok {
+				loops.Go(func() {
+					fetches.Collect(ctx, func(ctx context.Context, rs []channels.Report) error { return d.TakeReports(ctx, name, rs) })
 				})
 			}
 		}

@@ -21,6 +21,7 @@ const (
 	headerLookup  = "Yz-Lookup"  // n > 0: ask the third party for the n-th time instead of sending
 	headerFence   = "Yz-Fence"   // sequence of the ledger record that put this copy here
 	headerDoubts  = "Yz-Doubts"  // attempts whose outcome is not known
+	headerAwaits  = "Yz-Awaits"  // "1": the third party has taken it, and only its receipt is asked for
 	headerSince   = "Yz-Since"   // Unix milliseconds: when this generation began
 )
 
@@ -33,6 +34,7 @@ type job struct {
 	attempt int
 	replay  int
 	lookup  int
+	awaits  bool
 	doubts  int
 	since   time.Time
 	// fence is the ledger record that put this copy here. While it is the last one, the copy is the
@@ -70,7 +72,7 @@ func (d *Dispatcher) open(m jetstream.Msg) (*job, error) {
 	if err := errors.Join(ferr, serr, aerr, rerr, lerr, derr); err != nil {
 		return nil, fmt.Errorf("%w: %w", errHeaders, err)
 	}
-	j.fence, j.since = fence, time.UnixMilli(since)
+	j.fence, j.since, j.awaits = fence, time.UnixMilli(since), h.Get(headerAwaits) != ""
 	j.subject = d.ledgerSubject(dl)
 	meta, err := m.Metadata()
 	if err != nil {
@@ -103,13 +105,16 @@ func message(dl *schemas.Delivery, body []byte, r *ledger.Record, seq uint64) *n
 	m := nats.NewMsg("")
 	m.Data = body
 	attempt := r.Attempt
-	if r.State != schemas.Uncertain {
+	if r.State != schemas.Uncertain && r.State != schemas.Accepted { // these two ask about the last one
 		attempt++
 	}
 	m.Header.Set(headerAttempt, strconv.Itoa(attempt))
 	m.Header.Set(headerReplay, strconv.Itoa(r.Replay))
 	m.Header.Set(headerLookup, strconv.Itoa(r.Lookup))
 	m.Header.Set(headerDoubts, strconv.Itoa(r.Doubts))
+	if r.State == schemas.Accepted {
+		m.Header.Set(headerAwaits, "1")
+	}
 	m.Header.Set(headerFence, strconv.FormatUint(seq, 10))
 	m.Header.Set(headerSince, strconv.FormatInt(r.Since.UnixMilli(), 10))
 	// The same record makes the same copy: repeated, it is stored once.

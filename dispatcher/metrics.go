@@ -36,6 +36,13 @@ var (
 	repeatsTotal = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "yizhan_repeats_total", Help: "Messages found to have been sent twice, after a kill.",
 	}, []string{"channel"})
+	reportsTotal = promauto.NewCounterVec(prometheus.CounterOpts{
+		Name: "yizhan_receipts_total",
+		Help: "What third parties reported, by what became of it: delivered, undelivered, accepted, note; duplicate, late, unknown, unexpected, unreadable; opt-out, reply.",
+	}, []string{"channel", "result"})
+	missedTotal = promauto.NewCounterVec(prometheus.CounterOpts{
+		Name: "yizhan_receipts_missed_total", Help: "Questions about accepted messages whose receipt did not come, by the delivery's state after it.",
+	}, []string{"channel", "state"})
 	redeliveredTotal = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "yizhan_redelivered_total", Help: "Attempts with a copy that another worker had before and may have sent.",
 	}, []string{"channel"})

@@ -28,9 +28,12 @@ func (d *Dispatcher) send(ctx context.Context, ch channels.Channel, msg jetstrea
 		return
 	}
 	var r *ledger.Record
-	if j.lookup > 0 {
+	switch {
+	case j.awaits:
+		r = d.await(ctx, ch, j)
+	case j.lookup > 0:
 		r = d.reconcile(ctx, ch, j)
-	} else {
+	default:
 		r, fence = d.attempt(ctx, ch, j, fence)
 	}
 	if r != nil {
@@ -86,7 +89,7 @@ func (d *Dispatcher) inDoubt(ch channels.Channel, j *job) *ledger.Record {
 // firstLookup is when an uncertain outcome is asked about first; a channel that cannot be asked
 // waits for a receipt until the delivery is too old.
 func (d *Dispatcher) firstLookup(ch channels.Channel, now time.Time) time.Time {
-	if _, ok := ch.(channels.Reconciler); ok {
+	if _, ok := channels.As[channels.Reconciler](ch); ok {
 		return now.Add(d.Retry.Reconcile[0])
 	}
 	return now.Add(d.Retry.MaxAge)
@@ -208,10 +211,58 @@ func (d *Dispatcher) outcome(ctx context.Context, ch channels.Channel, j *job, r
 	if !o.Used {
 		r.Attempt--
 	}
-	if r.State == schemas.Uncertain {
+	switch r.State {
+	case schemas.Uncertain:
 		r.Lookup, r.Due = 1, d.firstLookup(ch, now)
+	case schemas.Accepted:
+		d.waits(ch, j.Delivery, r, now)
 	}
 	return r
+}
+
+// waits makes an acceptance wait for its receipt, where one may come.
+func (d *Dispatcher) waits(ch channels.Channel, dl *schemas.Delivery, r *ledger.Record, now time.Time) {
+	t, times := ch.Traits(), d.Retry.Receipts
+	_, asks := channels.As[channels.Reconciler](ch)
+	switch {
+	case t.Receipts && asks:
+		r.Lookup, r.Due = 1, now.Add(times[0])
+	case t.Receipts, t.Bounces && hasAlternative(dl, schemas.WhenFailed):
+		r.Lookup, r.Due = len(times), now.Add(times[len(times)-1])
+	}
+}
+
+// await asks what became of a message that was accepted and whose receipt has not come.
+func (d *Dispatcher) await(ctx context.Context, ch channels.Channel, j *job) *ledger.Record {
+	ctx, cancel := context.WithTimeout(ctx, ch.Traits().Timeout)
+	defer cancel()
+	var l channels.Lookup
+	err := errUnaskable
+	if rc, ok := channels.As[channels.Reconciler](ch); ok {
+		l, err = rc.Lookup(ctx, j.Delivery, j.since)
+	}
+	o := d.Retry.Awaited(time.Now(), j.lookup, l, err)
+	r := &ledger.Record{State: o.State, Step: o.Step, Due: o.At, Attempt: j.attempt, Receipt: l.Receipt.ID, Reply: l.Receipt.Reply}
+	if r.Open() {
+		r.Lookup = j.lookup + 1
+	}
+	switch {
+	case l.Failure != nil && r.State == schemas.Undelivered:
+		r.Cause = d.causeOfFailure(l.Failure)
+	case o.Step == ledger.StepNoReceipt && ch.Traits().Bounces:
+		r.Step = ledger.StepNoBounce
+	}
+	missedTotal.WithLabelValues(j.Channel, string(r.State)).Inc()
+	d.Log.Info("receipt missing", zap.String("delivery", j.ID), zap.String("channel", j.Channel), zap.Int("question", j.lookup),
+		zap.String("state", string(r.State)), zap.String("step", r.Step), zap.Error(err))
+	return r
+}
+
+var errUnaskable = errors.New("this channel cannot be asked")
+
+// causeOfFailure is a failure as it is stored.
+func (d *Dispatcher) causeOfFailure(f *channels.Failure) *schemas.Cause {
+	return &schemas.Cause{Kind: f.Kind, Provider: f.Provider, Code: f.Code, Class: string(d.Explain(f).Class), Line: f.Line}
 }
 
 func (d *Dispatcher) logAttempt(j *job, r *ledger.Record, took time.Duration) {
@@ -310,15 +361,17 @@ func (d *Dispatcher) reconcile(ctx context.Context, ch channels.Channel, j *job)
 	a := Attempt{Number: j.attempt, Since: j.begin(), Expires: j.Expires, Once: t.Once}
 	var (
 		l   channels.Lookup
-		err = errors.New("this channel cannot be asked")
+		err = errUnaskable
 	)
-	if rc, ok := ch.(channels.Reconciler); ok {
+	if rc, ok := channels.As[channels.Reconciler](ch); ok {
 		l, err = rc.Lookup(ctx, j.Delivery, j.since)
 	}
 	a.Now = time.Now()
 	o := d.Retry.Reconciled(a, j.lookup, l, err)
 	r := &ledger.Record{State: o.State, Step: o.Step, Due: o.At, Attempt: j.attempt, Receipt: l.Receipt.ID, Reply: l.Receipt.Reply}
 	switch {
+	case o.State == schemas.Accepted:
+		d.waits(ch, j.Delivery, r, a.Now)
 	case o.State == schemas.Uncertain:
 		r.Lookup, r.Step = j.lookup, ledger.StepUnasked
 		if o.Used {
@@ -333,9 +386,7 @@ func (d *Dispatcher) reconcile(ctx context.Context, ch channels.Channel, j *job)
 		c := cause("outcome-unknown", channels.Unknown, err)
 		r.Cause = &c
 	case l.Failure != nil:
-		r.Cause = &schemas.Cause{
-			Kind: l.Failure.Kind, Provider: l.Failure.Provider, Code: l.Failure.Code, Class: string(d.Explain(l.Failure).Class), Line: l.Failure.Line,
-		}
+		r.Cause = d.causeOfFailure(l.Failure)
 	}
 	if notTaken := o.Step == ledger.StepNoTake || o.Step == ledger.StepExhausted; notTaken && o.State != schemas.Held {
 		d.release(ctx, d.input(j.Delivery, a.Now), j, nil)

@@ -35,7 +35,9 @@ func (d *Dispatcher) settle(j *job, r *ledger.Record, fence uint64) {
 		}
 	}
 	if err == nil {
-		countState(j.Channel, r)
+		if !j.awaits || r.State != schemas.Accepted { // still accepted is no change
+			countState(j.Channel, r)
+		}
 		err = d.carry(ctx, j.Delivery, j.body, r, seq)
 	}
 	if err == nil {
@@ -62,7 +64,10 @@ func (d *Dispatcher) settleLate(ctx context.Context, j *job, r *ledger.Record) (
 	if last != nil && last.State == schemas.Uncertain && last.Step == ledger.StepTakeover && last.Attempt == j.attempt && r.State != schemas.Uncertain {
 		return d.Ledger.Put(ctx, j.subject, r, seq) // taken for dead meanwhile, but this is the answer
 	}
-	if r.State == schemas.Accepted {
+	// What a receipt or a question says is no second call; a receipt that was faster than the call's own record
+	// is of the same one.
+	same := j.lookup > 0 || last != nil && last.Step == ledger.StepReport && last.Attempt == j.attempt && last.Replay == j.replay
+	if r.State == schemas.Accepted && !same {
 		repeatsTotal.WithLabelValues(j.Channel).Inc()
 		d.Log.Warn("sent twice", zap.String("delivery", j.ID), zap.String("channel", j.Channel), zap.Int("attempt", j.attempt))
 	}
@@ -86,7 +91,10 @@ const soon = 20 * time.Millisecond
 // carry does what a record calls for. Doing it twice is as good as once.
 func (d *Dispatcher) carry(ctx context.Context, dl *schemas.Delivery, body []byte, r *ledger.Record, seq uint64) error {
 	switch r.State {
-	case schemas.Planned, schemas.Held, schemas.Uncertain:
+	case schemas.Planned, schemas.Held, schemas.Uncertain, schemas.Accepted:
+		if !r.Open() {
+			return nil
+		}
 		m := message(dl, body, r, seq)
 		target := broker.DeliverSubject(dl.Channel, dl.Priority, dl.Tenant)
 		if wait := time.Until(r.Due); wait > soon {
@@ -104,15 +112,20 @@ func (d *Dispatcher) carry(ctx context.Context, dl *schemas.Delivery, body []byt
 		if err != nil {
 			return err
 		}
-		return d.alternatives(ctx, dl, schemas.WhenFailed)
+		return d.alternatives(ctx, dl, schemas.WhenFailed, doubtful(r))
 	case schemas.Undelivered:
-		return d.alternatives(ctx, dl, schemas.WhenFailed)
+		return d.alternatives(ctx, dl, schemas.WhenFailed, false)
 	case schemas.Suppressed:
 		if r.Step == ledger.StepDiverted {
-			return d.alternatives(ctx, dl, schemas.WhenOverCap)
+			return d.alternatives(ctx, dl, schemas.WhenOverCap, false)
 		}
 	}
 	return nil
+}
+
+// doubtful says of a dead delivery that nobody knows whether it arrived.
+func doubtful(r *ledger.Record) bool {
+	return r.State == schemas.Dead && r.Cause != nil && r.Cause.Class == string(channels.Unknown)
 }
 
 func causeOf(r *ledger.Record) schemas.Cause {
@@ -122,15 +135,23 @@ func causeOf(r *ledger.Record) schemas.Cause {
 	return *r.Cause
 }
 
-func (d *Dispatcher) alternatives(ctx context.Context, dl *schemas.Delivery, when string) error {
+// alternatives plans what takes dl's place. In doubt whether dl arrived, no second message is sent that costs as
+// much as the first: mail takes over from an SMS, another SMS does not.
+func (d *Dispatcher) alternatives(ctx context.Context, dl *schemas.Delivery, when string, doubt bool) error {
 	for _, a := range dl.Else {
-		if a.When == when {
+		if a.When == when && !(doubt && d.once(dl.Channel) && d.once(a.Delivery.Channel)) {
 			if err := d.enqueue(ctx, &a.Delivery, &ledger.Record{State: schemas.Planned, Step: ledger.StepFallback}); err != nil {
 				return fmt.Errorf("alternative %s: %w", a.Delivery.Channel, err)
 			}
 		}
 	}
 	return nil
+}
+
+// once says whether a repeat over the channel costs money or trust.
+func (d *Dispatcher) once(channel string) bool {
+	ch := d.Channels[channel]
+	return ch != nil && ch.Traits().Once
 }
 
 // maxDelivery bounds a delivery's bytes: with what surrounds them, and as a dead letter, they must fit into

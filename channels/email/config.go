@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/yizhan-dev/yizhan/channels"
 )
 
@@ -45,6 +47,9 @@ type Config struct {
 	HELO string `yaml:"helo,omitempty"`
 	// CAFile holds PEM certificates trusted besides the system's: a server with a private CA.
 	CAFile string `yaml:"ca_file,omitempty"`
+
+	Receipts channels.Receipts `yaml:"receipts,omitempty"` // bounced mails over HTTP
+	Bounces  Bounces           `yaml:"bounces,omitempty"`  // bounced mails in a folder
 }
 
 const (
@@ -64,6 +69,7 @@ type settings struct {
 	replyTo  *mail.Address
 	tls      *tls.Config // nil for tls: none
 	provider string
+	log      *zap.Logger
 }
 
 // settle fills in the defaults, reads the files and refuses what cannot work or is not safe. The
@@ -96,7 +102,16 @@ func (c Config) settle(env channels.Env) (*settings, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	s := &settings{Config: c, addr: net.JoinHostPort(c.Host, strconv.Itoa(c.Port)), provider: provider(c.Host)}
+	if err := c.Receipts.Check(false); err != nil {
+		return nil, err
+	}
+	if err := c.Bounces.settle(env.Dir); err != nil {
+		return nil, err
+	}
+	s := &settings{Config: c, addr: net.JoinHostPort(c.Host, strconv.Itoa(c.Port)), provider: provider(c.Host), log: env.Log}
+	if s.log == nil {
+		s.log = zap.NewNop()
+	}
 	var err error
 	if s.from, err = ownAddress("from", c.From); err != nil {
 		return nil, err

@@ -47,6 +47,7 @@ func (c *channel) Traits() channels.Traits {
 	return channels.Traits{
 		Kind: "email", Provider: c.provider, Address: channels.Email,
 		Slots: c.Slots, Timeout: c.Timeout,
+		Bounces: c.Receipts.Pushed() || c.Bounces.Maildir != "",
 	}
 }
 

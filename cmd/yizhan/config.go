@@ -86,7 +86,15 @@ func badConfig(err error) error {
 
 // ingest is the part that the HTTP API needs.
 func (c *config) ingest() ingest.Config {
-	i := ingest.Config{HTTP: c.HTTP, Keys: c.Keys, Tenants: c.Tenants, Dir: c.dir}
+	i := ingest.Config{HTTP: c.HTTP, Keys: c.Keys, Tenants: c.Tenants, Dir: c.dir, Receipts: map[string]channels.Receipts{}}
+	for name, section := range c.Channels {
+		var s struct {
+			Receipts channels.Receipts `yaml:"receipts"`
+		}
+		if section.Peek(&s) == nil && s.Receipts.On() { // what is wrong is said where the channel is opened
+			i.Receipts[name] = s.Receipts
+		}
+	}
 	i.Defaults()
 	return i
 }

@@ -22,6 +22,7 @@ const (
 	Dead       = "DEAD"       // dead letters, whole
 	Caps       = "CAPS"       // one record a number: who used the daily cap
 	Consents   = "CONSENTS"   // one record an address and tenant: who agreed to what, who refused
+	Receipts   = "RECEIPTS"   // what third parties reported and nobody has settled yet
 	Nonces     = "NONCES"     // nonces of signed requests, seen by any pod
 )
 
@@ -35,6 +36,9 @@ func DeliverSubject(channel string, p schemas.Priority, tenant string) string {
 
 // LaterSubject is the one place of a delivery's schedule: a newer schedule replaces the older.
 func LaterSubject(deliveryID string) string { return "yz.later." + deliveryID }
+
+// ReceiptSubject is where the reports of one channel's third party wait to be settled.
+func ReceiptSubject(channel string) string { return "yz.receipt." + channel }
 
 // LedgerEvent is the ledger subject of an event, LedgerDelivery that of a delivery.
 func LedgerEvent(tenant, idToken, sourceToken string) string {
@@ -70,6 +74,10 @@ func Token(s string) string {
 // costs 130 to 190 bytes of memory for each id.
 const duplicates = 2 * time.Minute
 
+// receiptsMaxBytes bounds the reports that wait, some 500 bytes each; the third party is told to come back later
+// beyond it, and asked about its messages when it does not.
+const receiptsMaxBytes = 256 << 20
+
 // maxEvent is the largest event, headers included: it must fit into a dead letter, in base64.
 const maxEvent = 320 << 10
 
@@ -101,6 +109,10 @@ func (b *Broker) layout() []jetstream.StreamConfig {
 			// Not compressed: single records are read, and each would cost its whole block (0.05 or 0.45 ms measured).
 			Name: Consents, Subjects: []string{"yz.consent.>"}, Retention: jetstream.LimitsPolicy, MaxMsgsPerSubject: 1,
 			Duplicates: duplicates,
+		},
+		{
+			Name: Receipts, Subjects: []string{"yz.receipt.>"}, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew,
+			MaxBytes: receiptsMaxBytes, MaxMsgSize: 32 << 10, MaxAge: 7 * 24 * time.Hour, Duplicates: duplicates,
 		},
 		{
 			Name: Nonces, Subjects: []string{"yz.nonce.>"}, Retention: jetstream.LimitsPolicy, MaxMsgsPerSubject: 1,

@@ -25,6 +25,8 @@ type Config struct {
 	Keys []Key `yaml:"keys,omitempty"`
 	// Tenants lists who may be named in an event; empty means only "default".
 	Tenants []string `yaml:"tenants,omitempty"`
+	// Receipts are the sections receipts of the channels that have one.
+	Receipts map[string]channels.Receipts `yaml:"-"`
 	// Dir is the folder of yizhan.yaml: relative files start here.
 	Dir string `yaml:"-"`
 	// NoPublish and NoOperate leave the producers' or the operators' paths out, for a process without
@@ -109,6 +111,7 @@ func (c Config) Check() error {
 type opened struct {
 	keys    map[string]*key
 	trusted []netip.Prefix
+	doors   map[string]*door
 }
 
 // key is a [Key] made ready for use.
@@ -150,6 +153,7 @@ func (c Config) open() (opened, error) {
 		o  = opened{keys: map[string]*key{}}
 	)
 	o.trusted = c.HTTP.check(&ps)
+	o.doors = c.doors(&ps)
 	for i, t := range c.Tenants {
 		if !tenantForm.MatchString(t) {
 			ps.add("/tenants/"+strconv.Itoa(i), "租户名 %q 应以小写字母或数字开头，只用小写字母、数字、_ 和 -，最多 63 个字符",

@@ -8,6 +8,7 @@
 //	recorded.go the events themselves, for backtests
 //	story.go    what became of an event, and taking it back
 //	dead.go     dead letters and replays
+//	receipts.go what third parties report
 //	consents.go who agreed to what, and who refused
 //	problem.go  how this API says no
 //	serve.go    the server, its limits and its end
@@ -55,13 +56,17 @@ type server struct {
 	keys    map[string]*key
 	nobody  *key // stands in for a key that does not exist, so that it takes as long
 	trusted []netip.Prefix
+	doors   map[string]*door // by channel
+	noDoor  *door            // stands in for a channel that has none, so that it takes as long
 	bodies  *semaphore.Weighted
 
 	// accept stores checked events; nonce records one, false when it was seen before; healthy says why
 	// the broker cannot be used.
-	accept  func(ctx context.Context, events []*schemas.Event) ([]Accepted, error)
-	nonce   func(ctx context.Context, keyID, nonce string) (bool, error)
-	healthy func(ctx context.Context) error
+	accept func(ctx context.Context, events []*schemas.Event) ([]Accepted, error)
+	// takeReports stores what a channel's third party reports.
+	takeReports func(ctx context.Context, channel string, reports []channels.Report) error
+	nonce       func(ctx context.Context, keyID, nonce string) (bool, error)
+	healthy     func(ctx context.Context) error
 }
 
 // New makes the API's handler. extra are handlers under paths of their own ("/sandbox/"), which check
@@ -72,7 +77,7 @@ func New(cfg Config, d *dispatcher.Dispatcher, log *zap.Logger, extra map[string
 		return nil, err
 	}
 	s.d = d
-	s.accept, s.nonce, s.healthy = s.store, d.Broker.Nonce, d.Broker.Healthy
+	s.accept, s.nonce, s.healthy, s.takeReports = s.store, d.Broker.Nonce, d.Broker.Healthy, d.TakeReports
 	return s.handler(extra)
 }
 
@@ -86,7 +91,7 @@ func newServer(cfg Config, log *zap.Logger) (*server, error) {
 		log.Warn("no keys are configured: nobody can publish over HTTP")
 	}
 	return &server{
-		cfg: cfg, log: log, keys: o.keys, trusted: o.trusted, bodies: semaphore.NewWeighted(maxBodies),
+		cfg: cfg, log: log, keys: o.keys, trusted: o.trusted, doors: o.doors, noDoor: nowhere(), bodies: semaphore.NewWeighted(maxBodies),
 		nobody: &key{secrets: []secret{{rand.Text(), []byte(rand.Text())}}},
 	}, nil
 }
@@ -114,6 +119,7 @@ func (s *server) routes() []route {
 	events := map[string]handler{}
 	if !s.cfg.NoPublish {
 		events["POST"] = s.postEvents
+		rs = append(rs, route{"/v1/receipts/{channel}/{token}", map[string]handler{"POST": s.postReceipts}})
 	}
 	if !s.cfg.NoOperate {
 		events["GET"] = s.listEvents

@@ -8,6 +8,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -24,9 +26,10 @@ type Record struct {
 	State   schemas.State `json:"state"`
 	Attempt int           `json:"attempt"` // attempts begun so far in this generation
 	Replay  int           `json:"replay,omitzero"`
-	// Due is when it goes on: held and uncertain; for sending, the end of the claim.
+	// Due is when it goes on: held and uncertain, accepted while a receipt is awaited; for sending, the end
+	// of the claim.
 	Due    time.Time `json:"due,omitzero"`
-	Lookup int       `json:"lookup,omitzero"` // uncertain: how often the third party was asked
+	Lookup int       `json:"lookup,omitzero"` // uncertain, accepted: the question that comes next
 	Doubts int       `json:"doubts,omitzero"` // attempts of this generation whose outcome is not known
 	Since  time.Time `json:"since,omitzero"`  // when this generation began (planned or replayed)
 	Worker string    `json:"worker,omitzero"`
@@ -39,6 +42,8 @@ type Record struct {
 	Cause   *schemas.Cause `json:"cause,omitzero"`
 	// Review is what the rules found in a message that was sent all the same, for a person to look at.
 	Review []schemas.Hit `json:"review,omitzero"`
+	// Reported is when it happened, by the third party's clock, for what it reported.
+	Reported time.Time `json:"reported,omitzero"`
 	// Step names what led here when the state alone does not say it, see the constants.
 	Step   string `json:"step,omitzero"`
 	By     string `json:"by,omitzero"` // who, for acts of people
@@ -47,28 +52,39 @@ type Record struct {
 	Plan *Plan `json:"plan,omitzero"`
 }
 
+// Open says whether something is still going to happen by itself. Accepted is open while a receipt is
+// awaited: Due is when the third party is asked.
+func (r *Record) Open() bool {
+	return !r.State.Terminal() || r.State == schemas.Accepted && !r.Due.IsZero()
+}
+
 // Steps.
 const (
-	StepRetry     = "retry"     // held: an attempt failed, the next is due
-	StepThrottled = "throttled" // held: a budget or a third party asked to wait; no attempt used up
-	StepWait      = "wait"      // held: not_before, quiet hours
-	StepCap       = "cap"       // held: the daily cap has room again at Due
-	StepShutdown  = "shutdown"  // held: the worker stopped; goes on at once
-	StepNoTake    = "not-taken" // held: the third party, asked, knew nothing of the message
-	StepReplay    = "replay"    // planned: sent again by a person
-	StepRecall    = "recall"    // cancelled: by the producer
-	StepTooLate   = "too-late"  // accepted: the recall came after the call had begun
-	StepReplanned = "replanned" // cancelled: planned again with other rules before it was sent
-	StepDiverted  = "diverted"  // suppressed: over the cap, another channel takes it
-	StepFallback  = "fallback"  // planned: in place of a delivery that failed
-	StepReceipt   = "receipt"   // by a receipt or a query
-	StepTakeover  = "takeover"  // uncertain: the worker died between the call and its record
-	StepClosed    = "closed"    // dead: nobody could say what became of it
-	StepExhausted = "exhausted" // dead: no attempt left
-	StepTooOld    = "too-old"   // dead: waited longer than retry.max_age
-	StepRuled     = "ruled"     // dead: a rule said no, and an operator is to see it
-	StepUnasked   = "unasked"   // uncertain: the third party could not be asked
-	StepNotYet    = "not-yet"   // uncertain: asked, the third party does not know the message (yet)
+	StepRetry     = "retry"      // held: an attempt failed, the next is due
+	StepThrottled = "throttled"  // held: a budget or a third party asked to wait; no attempt used up
+	StepWait      = "wait"       // held: not_before, quiet hours
+	StepCap       = "cap"        // held: the daily cap has room again at Due
+	StepShutdown  = "shutdown"   // held: the worker stopped; goes on at once
+	StepNoTake    = "not-taken"  // held: the third party, asked, knew nothing of the message
+	StepReplay    = "replay"     // planned: sent again by a person
+	StepRecall    = "recall"     // cancelled: by the producer
+	StepTooLate   = "too-late"   // accepted: the recall came after the call had begun
+	StepReplanned = "replanned"  // cancelled: planned again with other rules before it was sent
+	StepDiverted  = "diverted"   // suppressed: over the cap, another channel takes it
+	StepFallback  = "fallback"   // planned: in place of a delivery that failed
+	StepReceipt   = "receipt"    // found out by asking the third party
+	StepReport    = "report"     // the third party reported it by itself: a receipt, a bounce
+	StepAwaits    = "awaits"     // accepted: asked, the third party does not know yet whether it arrived
+	StepNoReceipt = "no-receipt" // accepted: no receipt came, and nobody waits for it any more
+	StepNoBounce  = "no-bounce"  // accepted: no bounce came in time; another channel is not needed
+	StepDelayed   = "delayed"    // accepted: the third party reports that it is still trying
+	StepTakeover  = "takeover"   // uncertain: the worker died between the call and its record
+	StepClosed    = "closed"     // dead: nobody could say what became of it
+	StepExhausted = "exhausted"  // dead: no attempt left
+	StepTooOld    = "too-old"    // dead: waited longer than retry.max_age
+	StepRuled     = "ruled"      // dead: a rule said no, and an operator is to see it
+	StepUnasked   = "unasked"    // uncertain, accepted: the third party could not be asked
+	StepNotYet    = "not-yet"    // uncertain: asked, the third party does not know the message (yet)
 )
 
 // Plan is what a list shows of a delivery without its content.
@@ -236,6 +252,71 @@ func (l *Ledger) events(ctx context.Context, filter string) ([]*EventRecord, err
 		}
 		out = append(out, r)
 	}
+	return out, nil
+}
+
+// Place is where the records of a delivery stand.
+type Place struct {
+	Subject, Tenant, Channel, ID string
+}
+
+// Place finds a delivery by its id; nil when the ledger does not know it.
+func (l *Ledger) Place(ctx context.Context, id string) (*Place, error) {
+	token := schemas.IDToken(id)
+	if token == "" {
+		return nil, nil
+	}
+	events, err := l.events(ctx, broker.LedgerEvent("*", token, "*"))
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range events {
+		for _, d := range e.Deliveries {
+			if d.ID == id {
+				return &Place{Subject(e.Tenant, d.Recipient, d.ID), e.Tenant, d.Channel, d.ID}, nil
+			}
+		}
+	}
+	return nil, nil
+}
+
+// PlaceOf finds the delivery to a recipient (its keyed hash) that the third party took under its own id
+// receipt; nil when none of the last maxPlaces records says so.
+func (l *Ledger) PlaceOf(ctx context.Context, recipient, receipt string) (*Place, error) {
+	ms, err := l.read(ctx, Subject("*", recipient, "*"), jetstream.DeliverLastPerSubjectPolicy, maxPlaces)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range slices.Backward(ms) {
+		r, err := decode[Record](m.Data())
+		if err != nil {
+			return nil, err
+		}
+		if r.Receipt == receipt {
+			// yz.ledger.delivery.<tenant>.<recipient hash>.<delivery id>
+			t := strings.Split(m.Subject(), ".")
+			return l.Place(ctx, t[len(t)-1])
+		}
+	}
+	return nil, nil
+}
+
+// maxPlaces is how many of a recipient's deliveries are looked at: a number gets 50 a day at most, 90 days long.
+const maxPlaces = 5000
+
+// TenantsOf lists who has sent something to a recipient (its keyed hash), as long as the ledger remembers.
+func (l *Ledger) TenantsOf(ctx context.Context, recipient string) ([]string, error) {
+	info, err := l.B.Stream(broker.Ledger).Info(ctx, jetstream.WithSubjectFilter(Subject("*", recipient, "*")))
+	if err != nil {
+		return nil, fmt.Errorf("ledger: %w", err)
+	}
+	var out []string
+	for subject := range info.State.Subjects {
+		if t := strings.Split(subject, "."); len(t) > 3 && !slices.Contains(out, t[3]) {
+			out = append(out, t[3])
+		}
+	}
+	slices.Sort(out)
 	return out, nil
 }
 

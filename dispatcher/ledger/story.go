@@ -101,7 +101,7 @@ func (l *Ledger) Stories(ctx context.Context, tenant, source, id, lang string, e
 				continue
 			}
 			ds := deliveryStory(d, rs, lang, explain)
-			s.Open = s.Open || !ds.State.Terminal()
+			s.Open = s.Open || len(rs) == 0 || rs[len(rs)-1].Open()
 			s.Deliveries = append(s.Deliveries, ds)
 		}
 		stories = append(stories, s)
@@ -137,7 +137,7 @@ func deliveryStory(e Entry, rs []*Record, lang string, explain channels.Explaine
 		waitsFor = r.Cause
 		ds.History = append(ds.History, Chapter{r.Time, r.State, Note(r, Tell(r.Cause, explain)).In(lang)})
 	}
-	if ds.State.Terminal() || ds.State == schemas.Sending {
+	if n := len(rs); n == 0 || !rs[n-1].Open() || ds.State == schemas.Sending {
 		ds.Due = time.Time{}
 	}
 	ds.Cause = Tell(waitsFor, explain)
@@ -175,6 +175,9 @@ func Note(r *Record, why *Told) schemas.Text {
 	case r.State == schemas.Held && !r.Due.IsZero() && r.Step != StepShutdown && r.Step != StepNoTake:
 		t.Zh += "；" + in(r).Zh + "继续"
 		t.En += "; goes on " + in(r).En
+	case r.State == schemas.Accepted && r.Open():
+		t.Zh += "；等待回执，" + in(r).Zh + "仍无回执则向第三方查询"
+		t.En += "; waits for the receipt, and asks the third party " + in(r).En + " when none has come"
 	case r.State == schemas.Uncertain && (r.Step == StepNotYet || r.Step == StepUnasked):
 		t.Zh += "；" + in(r).Zh + "再次查询"
 		t.En += "; asked again " + in(r).En
@@ -250,15 +253,39 @@ func note(r *Record) schemas.Text {
 		if r.Step == StepTooLate {
 			return schemas.Text{Zh: "撤回来得太晚：第三方已接受" + zh(receipt), En: "the recall came too late: the third party has accepted it" + receipt}
 		}
-		if r.Step == StepReceipt {
+		switch r.Step {
+		case StepReceipt:
 			return schemas.Text{Zh: "向第三方查询得知：已接受" + zh(receipt), En: "asked, the third party says: accepted" + receipt}
+		case StepReport:
+			return schemas.Text{Zh: "第三方的回执：已接受" + zh(receipt), En: "the third party's receipt says: accepted" + receipt}
+		case StepAwaits:
+			return schemas.Text{Zh: "没有收到回执；已向第三方查询，尚不知是否送达", En: "no receipt came; asked, the third party does not know yet whether it arrived"}
+		case StepUnasked:
+			return schemas.Text{Zh: "没有收到回执；向第三方查询未成功", En: "no receipt came, and the third party could not be asked"}
+		case StepNoReceipt:
+			return schemas.Text{
+				Zh: "第三方已接受，但一直没有回执，查询也没有结果：不再等待，是否送达不得而知",
+				En: "accepted by the third party; no receipt came and asking told nothing: nobody waits any more, and whether it arrived is not known",
+			}
+		case StepNoBounce:
+			return schemas.Text{Zh: "没有收到退信，按已送达处理，备用通道不再启用", En: "no bounce came: taken as arrived, the other channel is not needed"}
+		case StepDelayed:
+			return schemas.Text{Zh: "对方邮件系统通知：尚未送达，仍在重试" + reported(r).Zh, En: "the third party reports that it has not arrived yet and is still being tried" + reported(r).En}
 		}
 		return schemas.Text{
 			Zh: "第 " + n + " 次尝试：第三方已接受" + zh(receipt+took), En: "attempt " + n + ": accepted by the third party" + receipt + took,
 		}
 	case schemas.Delivered:
+		if r.Step == StepReport {
+			return schemas.Text{
+				Zh: "第三方的回执：已送达" + reported(r).Zh + zh(receipt), En: "the third party's receipt says: delivered" + reported(r).En + receipt,
+			}
+		}
 		return schemas.Text{Zh: "第三方确认已送达" + zh(receipt), En: "the third party confirms delivery" + receipt}
 	case schemas.Undelivered:
+		if r.Step == StepReport {
+			return schemas.Text{Zh: "第三方的回执：未送达" + reported(r).Zh, En: "the third party's receipt says: not delivered" + reported(r).En}
+		}
 		return schemas.Text{Zh: "第三方确认未送达", En: "the third party says it was not delivered"}
 	case schemas.Uncertain:
 		if r.Step == StepTakeover {
@@ -300,6 +327,15 @@ func note(r *Record) schemas.Text {
 		return schemas.Text{Zh: "重试没有意义，进入死信", En: "no retry can help, kept as a dead letter"}
 	}
 	return schemas.Text{Zh: string(r.State), En: string(r.State)}
+}
+
+// reported is when something happened by the third party's clock, in the zone that its receipts are in.
+func reported(r *Record) schemas.Text {
+	if r.Reported.IsZero() {
+		return schemas.Text{}
+	}
+	at := r.Reported.Format("2006-01-02 15:04:05 (UTC-07:00)")
+	return schemas.Text{Zh: "，时间 " + at, En: " at " + at}
 }
 
 // in is the wait from the record to its due, rounded for people.

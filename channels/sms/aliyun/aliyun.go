@@ -47,6 +47,8 @@ type Config struct {
 	// Endpoint is a host, or a URL; "" is dysmsapi.aliyuncs.com. Always https, but for a loopback address.
 	Endpoint string `yaml:"endpoint,omitempty"`
 	Region   string `yaml:"region,omitempty"` // "" is cn-hangzhou
+	// Receipts lets Aliyun push receipts and replies.
+	Receipts channels.Receipts `yaml:"receipts,omitempty"`
 }
 
 // Channel sends through one Aliyun account. Safe for concurrent use.
@@ -60,6 +62,7 @@ type Channel struct {
 var (
 	_ channels.Factory    = New
 	_ channels.Reconciler = (*Channel)(nil)
+	_ channels.Reporter   = (*Channel)(nil)
 )
 
 // New opens the channel; it makes no call. The error is a [schemas.Invalid] where a setting cannot
@@ -70,6 +73,9 @@ func New(env channels.Env, decode func(into any) error) (channels.Channel, error
 		return nil, err
 	}
 	if err := cfg.Common.Check(); err != nil {
+		return nil, err
+	}
+	if err := cfg.Receipts.Check(true); err != nil {
 		return nil, err
 	}
 	if cfg.Region == "" {
@@ -105,7 +111,7 @@ func New(env channels.Env, decode func(into any) error) (channels.Channel, error
 	c := &Channel{
 		traits: channels.Traits{
 			Kind: kind, Provider: provider, Address: channels.Phone,
-			Once: true, Capped: true, Signature: cfg.Signature,
+			Once: true, Capped: true, Signature: cfg.Signature, Receipts: cfg.Receipts.On(),
 			Slots: cfg.Slots, Timeout: cfg.Timeout,
 		},
 		transport: newTransport(n),
