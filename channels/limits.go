@@ -20,8 +20,8 @@ type Budget struct {
 	Key string
 	// Rate: never more than Count calls start within any Per.
 	Rate Rate
-	// Penalty is how long the budget rests after the third party said "too fast" without saying for how long;
-	// 0 is one Per.
+	// Penalty is how long the budget rests, for all pods, once the third party has said "too fast"; longer when it asks
+	// for longer. 0: as long as it asks.
 	Penalty time.Duration
 }
 

@@ -22,6 +22,7 @@ const (
 	Dead       = "DEAD"       // dead letters, whole
 	Caps       = "CAPS"       // one record a number: who used the daily cap
 	Consents   = "CONSENTS"   // one record an address and tenant: who agreed to what, who refused
+	Limits     = "LIMITS"     // one record a budget of calls to a third party
 	Nonces     = "NONCES"     // nonces of signed requests, seen by any pod
 )
 
@@ -100,6 +101,10 @@ func (b *Broker) layout() []jetstream.StreamConfig {
 		{
 			// Not compressed: single records are read, and each would cost its whole block (0.05 or 0.45 ms measured).
 			Name: Consents, Subjects: []string{"yz.consent.>"}, Retention: jetstream.LimitsPolicy, MaxMsgsPerSubject: 1,
+			Duplicates: duplicates,
+		},
+		{
+			Name: Limits, Subjects: []string{"yz.limit.>"}, Retention: jetstream.LimitsPolicy, MaxMsgsPerSubject: 1, AllowMsgTTL: true,
 			Duplicates: duplicates,
 		},
 		{
