@@ -1,6 +1,7 @@
 package channels
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -12,9 +13,9 @@ const (
 	// minPause and maxPause bound the time between two probes of what fails for a while. The pause doubles with each failed probe.
 	minPause = 5 * time.Second
 	maxPause = 5 * time.Minute
-	// minAuthPause and maxAuthPause bound it where a person has to act first (facts: README "class → action").
-	minAuthPause = 15 * time.Minute
-	maxAuthPause = 30 * time.Minute
+	// refusedPause is the time where a person has to act first, unless [Breaker.Refused] says otherwise: probes come
+	// after 15 to 30 min (facts: README "class → action").
+	refusedPause = 20 * time.Minute
 )
 
 // Breaker stops calls to a third party that does not work, and lets one at a time through to see whether
@@ -24,6 +25,9 @@ const (
 //
 // It is a state machine without a clock of its own. The zero value is closed. Safe for concurrent use.
 type Breaker struct {
+	// Refused is about how long calls rest after credentials or settings were refused; 0 is 20 min. Set before use.
+	Refused time.Duration
+
 	mu       sync.Mutex
 	failures int           // in a row
 	pause    time.Duration // 0 while closed
@@ -63,19 +67,24 @@ func (b *Breaker) Done(now time.Time, f *Failure) {
 	if b.gone {
 		return
 	}
-	least, most, at := minPause, maxPause, breakAfter
+	least, most, bad := minPause, maxPause, breakAfter // how many bad ones open it
 	switch {
 	case f == nil || !f.breaks():
 		b.failures, b.pause, b.retryAt, b.since, b.probing, b.cause = 0, 0, time.Time{}, time.Time{}, false, nil
 		return
 	case f.Code == codeGone:
-		b.gone, at = true, 1
+		b.gone, bad = true, 1
 	case f.Class == Auth || f.Class == Config:
-		least, most, at = minAuthPause, maxAuthPause, 1
+		least = cmp.Or(b.Refused, refusedPause) * 3 / 4
+		most, bad = least, 1
 	}
 	b.failures++
-	if b.pause > 0 && !b.probing && !b.gone && least <= b.pause || b.failures < at {
-		return // a call that began before the breaker opened, or too few failures
+	open := b.pause > 0
+	if !open && b.failures < bad {
+		return
+	}
+	if open && !b.probing && !b.gone && least <= b.pause {
+		return // a call that began before the breaker opened
 	}
 	if b.since.IsZero() {
 		b.since = now

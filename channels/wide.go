@@ -16,7 +16,12 @@ func Wide(f *Failure, class Class) bool {
 	return false
 }
 
+// Narrow says whether "too fast" was said of one recipient, not of us: nobody else has to wait for it.
+func Narrow(f *Failure) bool { return narrow.MatchString(f.Code) || narrow.MatchString(f.Line) }
+
 var (
+	// narrow are limits of one number or mailbox. From the meanings in facts: diagnoses.csv.
+	narrow = regexp.MustCompile(`(?i)isv\.BUSINESS_LIMIT_CONTROL|MOBILE_SEND_LIMIT|LimitExceeded\.PhoneNumber|5\.2\.12[12]|4\.2\.1\b|RP:(DRC|QRC|TRC)`)
 	// wideCodes are codes about the account, the address, the connection, or the channel's own signature
 	// and sender. From the meanings in facts: diagnoses.csv; which of them are channel-wide: memory.
 	wideCodes = regexp.MustCompile(`(?i)^(` +
@@ -24,7 +29,7 @@ var (
 		`isv\.(SMS_SIGN|SIGN_|ONE_CODE_MULTIPLE_SIGN|SMS_TEST_)|` +
 		`SIGNATURE_BLACKLIST|InvalidTimeStamp|InvalidVersion|InvalidAction|PORT_NOT_REGISTERED|` +
 		`FailedOperation\.(InsufficientBalance|Signature|MissingSignature)|InvalidParameterValue\.(SdkAppId|SignName)|UnauthorizedOperation\.|` +
-		`net:|http:(3\d\d|3xx|404|405|407|410|421|426|501|505|511|525)$|dispatcher:blocked-|` +
+		`net:|http:(3\d\d|3xx|405|407|426|501|505|511|525)$|dispatcher:blocked-|` +
 		`530|538|5\d\d 5\.7\.(57|60|64)\b|` +
 		`310000|30000[15]|40010[126]|9300[048]|190(01|21|22)` +
 		`)`)
