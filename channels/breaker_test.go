@@ -24,7 +24,9 @@ func TestBreaker(t *testing.T) {
 		cause    *Failure
 	}
 	yes, no := func(after time.Duration) step { return step{after: after, ask: true, allowed: true} },
-		func(after, from, to time.Duration, f *Failure) step { return step{after: after, ask: true, from: from, to: to, cause: f} }
+		func(after, from, to time.Duration, f *Failure) step {
+			return step{after: after, ask: true, from: from, to: to, cause: f}
+		}
 	done := func(f *Failure) step { return step{done: f} }
 	fail := func(n int, f *Failure) (s []step) {
 		for range n {

@@ -77,8 +77,10 @@ func (d *Dispatcher) sweepBelow(ctx context.Context, channel string, p schemas.P
 			if last == nil || last.State == schemas.Sending || m.Header.Get(headerFence) == strconv.FormatUint(at, 10) {
 				again := nats.NewMsg(m.Subject)
 				again.Data = m.Data
-				for _, h := range []string{headerAttempt, headerDoubts, headerFence, headerLookup, headerReplay, headerSince} {
-					again.Header.Set(h, m.Header.Get(h))
+				for _, h := range []string{headerAttempt, headerDoubts, headerFence, headerLookup, headerReplay, headerSince, headerWaits} {
+					if v := m.Header.Get(h); v != "" {
+						again.Header.Set(h, v)
+					}
 				}
 				again.Header.Set(nats.MsgIdHdr, "sweep~"+strconv.FormatUint(seq, 10)) // several pods sweep at once
 				if _, err := d.Broker.Publish(ctx, again); err != nil {
