@@ -109,5 +109,5 @@ const codeGone = "http:410"
 
 // breaks says whether f speaks against everything that goes the same way, not against one message.
 func (f *Failure) breaks() bool {
-	return f.Class == Temporary || f.Class == Unknown || Wide(f, f.Class) || f.Code == codeGone
+	return f.Class == Temporary && !ofMailbox(f) || f.Class == Unknown || Wide(f, f.Class) || f.Code == codeGone
 }

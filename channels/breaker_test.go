@@ -12,6 +12,8 @@ func TestBreaker(t *testing.T) {
 	broke := &Failure{Code: "isv.AMOUNT_NOT_ENOUGH", Class: Config}
 	template := &Failure{Code: "isv.SMS_TEMPLATE_ILLEGAL", Class: Config}
 	text := &Failure{Code: "isv.SMS_CONTENT_ILLEGAL", Class: Content}
+	grey := &Failure{Kind: "email", Code: "450 4.2.0", Class: Temporary}
+	disk := &Failure{Kind: "email", Code: "452 4.3.1", Class: Temporary}
 	gone := &Failure{Code: "http:410", Class: Config}
 	type step struct {
 		after time.Duration // since the step before
@@ -46,6 +48,8 @@ func TestBreaker(t *testing.T) {
 		"a success between begins anew":        join(fail(4, mute), []step{done(nil)}, fail(4, mute), []step{yes(0)}),
 		"a refused text shows that it works":   join(fail(4, busy), []step{done(text)}, fail(4, busy), []step{yes(0)}),
 		"one wrong template is its own matter": join(fail(20, template), []step{yes(0)}),
+		"greylisting is of one mailbox":        join(fail(20, grey), []step{yes(0)}),
+		"a mail server's full disk is not":     join(fail(5, disk), []step{no(0, 5*time.Second, 9*time.Second, disk)}),
 		"timeouts open it too":                 join(fail(5, mute), []step{no(0, 5*time.Second, 9*time.Second, mute)}),
 		"wrong credentials open it at once":    join(fail(1, wrong), []step{no(0, 15*time.Minute, 30*time.Minute, wrong)}),
 		"an empty account as well":             join(fail(1, broke), []step{no(0, 15*time.Minute, 30*time.Minute, broke)}),

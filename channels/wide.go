@@ -19,7 +19,15 @@ func Wide(f *Failure, class Class) bool {
 // Narrow says whether "too fast" was said of one recipient, not of us: nobody else has to wait for it.
 func Narrow(f *Failure) bool { return narrow.MatchString(f.Code) || narrow.MatchString(f.Line) }
 
+// ofMailbox says that a mail server works and puts off this mailbox or message alone: greylisting, a full or
+// busy mailbox. 4.3.x and 4.4.x are its own troubles (RFC 3463 sections 3.4 and 3.5).
+func ofMailbox(f *Failure) bool {
+	return f.Kind == "email" && mailboxReply.MatchString(f.Code) && !systemReply.MatchString(f.Code)
+}
+
 var (
+	mailboxReply = regexp.MustCompile(`^45[0-2]\b`)
+	systemReply  = regexp.MustCompile(`\b4\.[34]\.\d`)
 	// narrow are limits of one number or mailbox. From the meanings in facts: diagnoses.csv.
 	narrow = regexp.MustCompile(`(?i)isv\.BUSINESS_LIMIT_CONTROL|MOBILE_SEND_LIMIT|LimitExceeded\.PhoneNumber|5\.2\.12[12]|4\.2\.1\b|RP:(DRC|QRC|TRC)`)
 	// wideCodes are codes about the account, the address, the connection, or the channel's own signature
