@@ -12,7 +12,7 @@ import (
 // Common are the settings that every channel kind has; embed it inline.
 type Common struct {
 	Kind    string        `yaml:"kind"`              // read by the registry
-	Rate    Rate          `yaml:"rate,omitempty"`    // attempts this process starts, "30/m"
+	Rate    Rate          `yaml:"rate,omitempty"`    // calls of all pods together, "30/m"
 	Slots   int           `yaml:"slots,omitempty"`   // attempts at once for each priority
 	Timeout time.Duration `yaml:"timeout,omitempty"` // one attempt, "15s"
 }

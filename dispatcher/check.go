@@ -32,6 +32,7 @@ func (c Config) Check() error {
 	number("retry/attempts", p.Attempts, 1, 1000)
 	wait("retry/first", p.First, 100*time.Millisecond, day, "100ms – 24h")
 	wait("retry/max", p.Max, 100*time.Millisecond, 7*day, "100ms – 168h")
+	wait("retry/refused", p.Refused, time.Second, 7*day, "1s – 168h")
 	wait("retry/max_age", p.MaxAge, time.Minute, 60*day, "1m – 1440h")
 	if p.Max < p.First {
 		bad("retry/max", "不得小于 first（%s）", "want no less than first (%s)", p.First)

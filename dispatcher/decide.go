@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"math/rand/v2"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -15,9 +16,11 @@ type Policy struct {
 	Attempts int           `yaml:"attempts,omitempty"` // in all, the first included
 	First    time.Duration `yaml:"first,omitempty"`    // wait after the first attempt
 	Factor   float64       `yaml:"factor,omitempty"`
-	Max      time.Duration `yaml:"max,omitempty"`     // longest wait
-	Jitter   float64       `yaml:"jitter,omitempty"`  // ± share of the wait, so that retries do not march in step
-	MaxAge   time.Duration `yaml:"max_age,omitempty"` // of a delivery, waits for budgets included
+	Max      time.Duration `yaml:"max,omitempty"`    // longest wait
+	Jitter   float64       `yaml:"jitter,omitempty"` // ± share of the wait, so that retries do not march in step
+	// Refused is about how long to wait after credentials or settings were refused, until somebody has acted.
+	Refused time.Duration `yaml:"refused,omitempty"`
+	MaxAge  time.Duration `yaml:"max_age,omitempty"` // of a delivery, waits for budgets included
 	// Reconcile is when the third party is asked what became of a message without an answer,
 	// counted from that moment; when the last answer is still "not here", it was not taken.
 	Reconcile []time.Duration `yaml:"reconcile,omitempty"`
@@ -43,6 +46,9 @@ func (p *Policy) Defaults() {
 	}
 	if p.Jitter == 0 {
 		p.Jitter = 0.2
+	}
+	if p.Refused == 0 {
+		p.Refused = 20 * time.Minute
 	}
 	if p.MaxAge == 0 {
 		p.MaxAge = 72 * time.Hour
@@ -113,7 +119,7 @@ func (p Policy) decide(a Attempt, f *channels.Failure, class channels.Class) Out
 		return Outcome{State: schemas.Uncertain, At: a.Now.Add(p.Reconcile[0]), Used: true}
 	case a.Stopped:
 		return Outcome{State: schemas.Held, Step: ledger.StepShutdown, At: a.Now}
-	case class == channels.Config, class == channels.Content, class == channels.BadTarget, class == channels.Permanent:
+	case class == channels.Config && !channels.Wide(f, class), class == channels.Content, class == channels.BadTarget, class == channels.Permanent:
 		return Outcome{State: schemas.Dead, Used: true}
 	}
 	if f.Maybe && !a.Idempotent && a.Doubts > 0 {
@@ -128,6 +134,10 @@ func (p Policy) decide(a Attempt, f *channels.Failure, class channels.Class) Out
 			wait = throttleWait
 		}
 		return Outcome{State: schemas.Held, Step: ledger.StepThrottled, At: a.Now.Add(wait)}
+	}
+	if channels.Wide(f, class) { // the same for every message: no attempt of this one, a person has to act
+		wait := p.Refused*3/4 + rand.N(p.Refused*3/4+1)
+		return Outcome{State: schemas.Held, Step: ledger.StepRefused, At: a.Now.Add(max(wait, f.After))}
 	}
 	if a.Number >= p.Attempts {
 		return Outcome{State: schemas.Dead, Step: ledger.StepExhausted, Used: true}

@@ -55,7 +55,9 @@ func TestDecide(t *testing.T) {
 		{"the far side asks for longer", Attempt{Number: 1}, fail(time.Hour, false), channels.Temporary, later(ledger.StepRetry, time.Hour, true)},
 		{"the far side asks for less", Attempt{Number: 3}, fail(time.Second, false), channels.Temporary, later(ledger.StepRetry, 45*time.Second, true)},
 		{"last attempt", Attempt{Number: 12}, fail(0, false), channels.Temporary, dead(ledger.StepExhausted)},
-		{"credentials refused", Attempt{Number: 1}, fail(0, false), channels.Auth, later(ledger.StepRetry, 5*time.Second, true)},
+		{"credentials refused: a person has to act", Attempt{Number: 12}, fail(0, false), channels.Auth, later(ledger.StepRefused, 20*time.Minute, false)},
+		{"credentials refused for days", Attempt{Number: 1, Since: now.Add(-73 * time.Hour)}, fail(0, false), channels.Auth, dead(ledger.StepTooOld)},
+		{"no balance left: a person has to act", Attempt{Number: 1}, &channels.Failure{Code: "isv.AMOUNT_NOT_ENOUGH"}, channels.Config, later(ledger.StepRefused, 20*time.Minute, false)},
 		{"throttled uses no attempt", Attempt{Number: 12}, fail(10*time.Minute, false), channels.Throttled, later(ledger.StepThrottled, 10*time.Minute, false)},
 		{"throttled, nobody says how long", Attempt{Number: 1}, fail(0, false), channels.Throttled, later(ledger.StepThrottled, time.Minute, false)},
 		{"wrong setting", Attempt{Number: 1}, fail(0, false), channels.Config, dead("")},
@@ -80,6 +82,12 @@ func TestDecide(t *testing.T) {
 			}
 			got := policy().Decide(tt.a, tt.f, tt.class)
 			got.At = got.At.Round(time.Millisecond)
+			if got.Step == ledger.StepRefused { // 15 to 30 min
+				if d := got.At.Sub(tt.want.At); d < -5*time.Minute || d > 10*time.Minute {
+					t.Errorf("held for %s", got.At.Sub(now))
+				}
+				got.At = tt.want.At
+			}
 			if got != tt.want {
 				t.Errorf("got %+v\nwant %+v", got, tt.want)
 			}

@@ -3,7 +3,8 @@
 //	dispatcher.go  what the path is made of, and its start and end
 //	pull.go        messages from a consumer to slots, never more than are free
 //	plan.go        an event becomes deliveries: decode, route, render, judge, store
-//	send.go        a delivery becomes an attempt: guards, daily cap, claim, Channel.Send
+//	send.go        a delivery becomes an attempt: guards, budgets, daily cap, claim, Channel.Send
+//	road.go        what holds it up: breakers, busy destinations, budgets; convoy.go: several in one call
 //	decide.go      what becomes of it: one pure function, the whole retry policy
 //	settle.go      the only place that ends or continues a delivery: ledger record, effect, ack
 //	receipt.go     what third parties report later: receipts, bounces, replies
@@ -28,6 +29,7 @@ import (
 	"github.com/yizhan-dev/yizhan/dispatcher/broker"
 	"github.com/yizhan-dev/yizhan/dispatcher/deadletter"
 	"github.com/yizhan-dev/yizhan/dispatcher/ledger"
+	"github.com/yizhan-dev/yizhan/dispatcher/limits"
 	"github.com/yizhan-dev/yizhan/rules"
 	"github.com/yizhan-dev/yizhan/schemas"
 )
@@ -64,6 +66,7 @@ type Dispatcher struct {
 	Ledger   *ledger.Ledger
 	Dead     *deadletter.Store
 	Channels map[string]channels.Channel
+	Rates    map[string]channels.Rate // of channels that have one: calls of all pods together
 	Explain  channels.Explainer
 	Log      *zap.Logger
 	Worker   string // name of this process in records and logs
@@ -71,7 +74,13 @@ type Dispatcher struct {
 	Tenants []string
 	book    atomic.Pointer[rules.Book]
 	backlog atomic.Uint64
-	skewed  atomic.Bool // the clock is wrong: nothing that is capped is sent
+	skewed  atomic.Bool             // the clock is wrong: nothing that is capped is sent
+	broker  atomic.Pointer[reading] // its clock
+
+	ready  sync.Once // for what follows, see roads
+	byName map[string]*road
+	slow   chan struct{} // attempts beside the slots
+	limits *limits.Limits
 }
 
 // SetBook changes the rules from the next message on.
@@ -108,19 +117,24 @@ func (d *Dispatcher) Run(ctx context.Context, plan, send bool) error {
 			return unlessStopped(ctx, err)
 		}
 		loops.Go(func() { d.watchBacklog(ctx, c) })
-		loops.Go(func() { pull(ctx, work, c, d.PlanSlots, d.Log, d.planGate, d.plan) })
+		loops.Go(func() {
+			pull(ctx, work, c, d.PlanSlots, d.Log, d.planGate, func(ctx context.Context, m jetstream.Msg, _ func()) { d.plan(ctx, m) })
+		})
 	}
 	if send {
-		for name, ch := range d.Channels {
+		if !d.Broker.Embedded {
+			d.readClock(ctx) // budgets rest on it
+		}
+		for name, w := range d.roads() {
 			for _, p := range schemas.Priorities {
-				t := ch.Traits()
+				t := w.Traits()
 				c, err := d.Broker.Consumer(ctx, broker.Deliveries, "send-"+name+"-"+string(p), broker.DeliverSubject(name, p, "*"), t.Timeout+redeliveryMargin)
 				if err != nil {
 					stop(nil)
 					return unlessStopped(ctx, err)
 				}
 				loops.Go(func() {
-					pull(ctx, work, c, t.Slots, d.Log, nil, func(ctx context.Context, m jetstream.Msg) { d.send(ctx, ch, m) })
+					pull(ctx, work, c, t.Slots, d.Log, nil, func(ctx context.Context, m jetstream.Msg, free func()) { d.send(ctx, w, m, free) })
 				})
 			}
 		}
@@ -129,7 +143,7 @@ func (d *Dispatcher) Run(ctx context.Context, plan, send bool) error {
 			stop(nil)
 			return unlessStopped(ctx, err)
 		}
-		loops.Go(func() { pull(ctx, work, c, receiptSlots, d.Log, nil, d.receive) })
+		loops.Go(func() { pull(ctx, work, c, receiptSlots, d.Log, nil, func(ctx context.Context, m jetstream.Msg, _ func()) { d.receive(ctx, m) }) })
 		for name, ch := range d.Channels {
 			if fetches, ok := channels.As[channels.Collector](ch); ok {
 				loops.Go(func() {

@@ -22,6 +22,7 @@ const (
 	headerFence   = "Yz-Fence"   // sequence of the ledger record that put this copy here
 	headerDoubts  = "Yz-Doubts"  // attempts whose outcome is not known
 	headerAwaits  = "Yz-Awaits"  // "1": the third party has taken it, and only its receipt is asked for
+	headerWaits   = "Yz-Waits"   // how often in a row it was told to wait instead of being sent
 	headerSince   = "Yz-Since"   // Unix milliseconds: when this generation began
 )
 
@@ -36,6 +37,7 @@ type job struct {
 	lookup  int
 	awaits  bool
 	doubts  int
+	waits   int
 	since   time.Time
 	// fence is the ledger record that put this copy here. While it is the last one, the copy is the
 	// only one that may go on; every record is written on top of the one before it.
@@ -46,6 +48,8 @@ type job struct {
 	again bool
 	// old: the ledger may have moved on since this copy was stored, so read it before acting.
 	old bool
+	// free gives the consumer's slot back while this job is still at work.
+	free func()
 }
 
 // freshFor is how long after its planning a delivery's first copy needs no look at the ledger: a recall
@@ -69,7 +73,11 @@ func (d *Dispatcher) open(m jetstream.Msg) (*job, error) {
 	j.replay, rerr = strconv.Atoi(h.Get(headerReplay))
 	j.lookup, lerr = strconv.Atoi(h.Get(headerLookup))
 	j.doubts, derr = strconv.Atoi(h.Get(headerDoubts))
-	if err := errors.Join(ferr, serr, aerr, rerr, lerr, derr); err != nil {
+	var werr error
+	if waits := h.Get(headerWaits); waits != "" {
+		j.waits, werr = strconv.Atoi(waits)
+	}
+	if err := errors.Join(ferr, serr, aerr, rerr, lerr, derr, werr); err != nil {
 		return nil, fmt.Errorf("%w: %w", errHeaders, err)
 	}
 	j.fence, j.since, j.awaits = fence, time.UnixMilli(since), h.Get(headerAwaits) != ""
@@ -79,7 +87,7 @@ func (d *Dispatcher) open(m jetstream.Msg) (*job, error) {
 		return nil, err
 	}
 	j.again = meta.NumDelivered > 1
-	j.old = meta.NumDelivered > 1 || j.attempt > 1 || j.lookup > 0 || time.Since(j.since) > freshFor
+	j.old = meta.NumDelivered > 1 || j.attempt > 1 || j.lookup > 0 || j.waits > 0 || time.Since(j.since) > freshFor
 	j.stored = meta.Timestamp
 	return j, nil
 }
@@ -114,6 +122,9 @@ func message(dl *schemas.Delivery, body []byte, r *ledger.Record, seq uint64) *n
 	m.Header.Set(headerDoubts, strconv.Itoa(r.Doubts))
 	if r.State == schemas.Accepted {
 		m.Header.Set(headerAwaits, "1")
+	}
+	if r.Waits > 0 {
+		m.Header.Set(headerWaits, strconv.Itoa(r.Waits))
 	}
 	m.Header.Set(headerFence, strconv.FormatUint(seq, 10))
 	m.Header.Set(headerSince, strconv.FormatInt(r.Since.UnixMilli(), 10))

@@ -46,6 +46,18 @@ var (
 	redeliveredTotal = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "yizhan_redelivered_total", Help: "Attempts with a copy that another worker had before and may have sent.",
 	}, []string{"channel"})
+	waitsTotal = promauto.NewCounterVec(prometheus.CounterOpts{
+		Name: "yizhan_waits_total", Help: "Deliveries that had to wait instead of being sent, by reason: rate, budget, busy, breaker-open, limit-unavailable.",
+	}, []string{"channel", "reason"})
+	joinedTotal = promauto.NewCounterVec(prometheus.CounterOpts{
+		Name: "yizhan_joined_total", Help: "Deliveries that were sent together with others in one call.",
+	}, []string{"channel"})
+	openGauge = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "yizhan_breaker_open", Help: "Destinations (or the channel as a whole) that this process makes no calls to, since they fail.",
+	}, []string{"channel"})
+	slowGauge = promauto.NewGauge(prometheus.GaugeOpts{
+		Name: "yizhan_slow_attempts", Help: "Attempts that take longer than a second and wait beside the slots.",
+	})
 	backlogGauge = promauto.NewGauge(prometheus.GaugeOpts{
 		Name: "yizhan_backlog", Help: "Deliveries that wait, scheduled ones included.",
 	})

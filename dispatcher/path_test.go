@@ -126,11 +126,19 @@ func guards() map[string]rules.GuardFactory {
 
 // inVirtualTime runs f with a whole dispatcher on a real embedded JetStream whose clock is the bubble's.
 func inVirtualTime(t *testing.T, rulesYAML string, f func(r *rig)) {
+	inVirtualTimeWith(t, rulesYAML, dispatcher.Config{Retry: dispatcher.Policy{Attempts: 6, MaxAge: time.Hour}}, nil, f)
+}
+
+// inVirtualTimeWith lets the test change the rig before it starts.
+func inVirtualTimeWith(t *testing.T, rulesYAML string, cfg dispatcher.Config, change, f func(r *rig)) {
 	dir := t.TempDir()
 	runtime.GC() // nats.go pools timers, and a timer must not cross bubbles
 	runtime.GC()
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, dir, rulesYAML, dispatcher.Config{Retry: dispatcher.Policy{Attempts: 6, MaxAge: time.Hour}})
+		r := newRig(t, dir, rulesYAML, cfg)
+		if change != nil {
+			change(r)
+		}
 		r.start()
 		f(r)
 		r.stop()

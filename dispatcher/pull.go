@@ -20,8 +20,9 @@ const fetchLinger = 250 * time.Millisecond
 
 // pull hands the consumer's messages to at most slots handlers at once and never asks for more
 // than there are free slots: what waits, waits in the broker, where another worker can take it.
-// It returns when fetch has ended and every handler is done; handlers run under work.
-func pull(fetch, work context.Context, c jetstream.Consumer, slots int, log *zap.Logger, gate func(context.Context), handle func(context.Context, jetstream.Msg)) {
+// A handler that will take long may give its slot back before it is done, by free. pull returns when fetch has
+// ended and every handler is done; handlers run under work.
+func pull(fetch, work context.Context, c jetstream.Consumer, slots int, log *zap.Logger, gate func(context.Context), handle func(ctx context.Context, m jetstream.Msg, free func())) {
 	var (
 		busy    = make(chan struct{}, slots)
 		running sync.WaitGroup
@@ -60,8 +61,9 @@ func pull(fetch, work context.Context, c jetstream.Consumer, slots int, log *zap
 					continue
 				}
 				running.Go(func() {
-					defer func() { <-busy }()
-					handle(work, m)
+					free := sync.OnceFunc(func() { <-busy })
+					defer free()
+					handle(work, m, free)
 				})
 			}
 			err = batch.Error()

@@ -17,12 +17,15 @@ import (
 )
 
 // send makes one attempt at one delivery, or asks what became of an earlier one.
-func (d *Dispatcher) send(ctx context.Context, ch channels.Channel, msg jetstream.Msg) {
+// free gives the consumer's slot back, should that take long.
+func (d *Dispatcher) send(ctx context.Context, w *road, msg jetstream.Msg, free func()) {
 	j, err := d.open(msg)
 	if err != nil {
 		d.buryBytes(msg, err) //nolint:contextcheck // an outcome is written in time of its own
 		return
 	}
+	ch := w.Channel
+	j.free = free
 	fence, ok := d.mine(ctx, ch, j)
 	if !ok {
 		return
@@ -34,7 +37,7 @@ func (d *Dispatcher) send(ctx context.Context, ch channels.Channel, msg jetstrea
 	case j.lookup > 0:
 		r = d.reconcile(ctx, ch, j)
 	default:
-		r, fence = d.attempt(ctx, ch, j, fence)
+		r, fence = d.attempt(ctx, w, j, fence)
 	}
 	if r != nil {
 		r.Time = time.Now()
@@ -95,10 +98,10 @@ func (d *Dispatcher) firstLookup(ch channels.Channel, now time.Time) time.Time {
 	return now.Add(d.Retry.MaxAge)
 }
 
-// attempt passes the gates — rules, rules with state, claim — and calls the channel. It returns the record
+// attempt passes the gates — rules, destination, budgets, rules with state, claim — and calls the channel. It returns the record
 // of the outcome and the record that it goes on top of; nil when the copy is answered already.
-func (d *Dispatcher) attempt(ctx context.Context, ch channels.Channel, j *job, fence uint64) (*ledger.Record, uint64) {
-	t, begun := ch.Traits(), time.Now()
+func (d *Dispatcher) attempt(ctx context.Context, w *road, j *job, fence uint64) (*ledger.Record, uint64) {
+	ch, t, begun := w.Channel, w.Traits(), time.Now()
 	// A copy that was due by the broker's clock is due, also when ours is behind: held again, it would be
 	// back at once.
 	in := d.input(j.Delivery, later(begun, j.stored))
@@ -116,7 +119,15 @@ func (d *Dispatcher) attempt(ctx context.Context, ch channels.Channel, j *job, f
 	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
 	defer cancel()
 	deadline, _ := ctx.Deadline()
+	var p *pass // nil: asked for by who makes the call for several
+	if !w.joins(j) {
+		var f *channels.Failure
+		if p, f = d.admit(ctx, w, j.Delivery, j.waits, j.free); f != nil {
+			return d.hold(j, f), fence
+		}
+	}
 	if r := d.reserve(ctx, in, j, deadline); r != nil {
+		p.back()
 		return r, fence
 	}
 	if t.Once {
@@ -125,6 +136,9 @@ func (d *Dispatcher) attempt(ctx context.Context, ch channels.Channel, j *job, f
 			Due: deadline.Add(settleMargin),
 		}
 		seq, err := d.Ledger.Put(ctx, j.subject, claim, fence)
+		if err != nil {
+			p.back()
+		}
 		if errors.Is(err, broker.ErrConflict) { // another copy was faster: look what it did
 			j.old = true
 			if _, mine := d.mine(ctx, ch, j); mine {
@@ -143,8 +157,18 @@ func (d *Dispatcher) attempt(ctx context.Context, ch channels.Channel, j *job, f
 		latencySeconds.WithLabelValues(j.Channel, string(j.Priority)).Observe(begun.Sub(j.PlannedAt).Seconds())
 	}
 	called := time.Now()
-	receipt, f := call(ctx, ch, j.Delivery)
+	var receipt channels.Receipt
+	var f *channels.Failure
+	if p != nil {
+		receipt, f = p.call(ctx, j.Delivery)
+	} else {
+		receipt, f = d.callTogether(ctx, w, j)
+	}
 	took := time.Since(called)
+	if f != nil && isOwn(f) {
+		d.release(ctx, in, j, nil)
+		return d.hold(j, f), fence
+	}
 	r := d.outcome(ctx, ch, j, receipt, f)
 	r.Took = took.Milliseconds()
 	if r.State == schemas.Accepted || r.State == schemas.Uncertain { // it went: say what a person should look at
@@ -197,10 +221,7 @@ func (d *Dispatcher) outcome(ctx context.Context, ch channels.Channel, j *job, r
 	}
 	class := channels.Class("")
 	if f != nil {
-		class = d.Explain(f).Class
-		if f.Maybe && t.Once {
-			class = channels.Unknown
-		}
+		class = d.classOf(ch, f)
 		r.Cause = &schemas.Cause{Kind: f.Kind, Provider: f.Provider, Code: f.Code, Class: string(class), Line: f.Line}
 	}
 	o := d.Retry.Decide(a, f, class)

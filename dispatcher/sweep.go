@@ -77,7 +77,7 @@ func (d *Dispatcher) sweepBelow(ctx context.Context, channel string, p schemas.P
 			if last == nil || last.State == schemas.Sending || m.Header.Get(headerFence) == strconv.FormatUint(at, 10) {
 				again := nats.NewMsg(m.Subject)
 				again.Data = m.Data
-				for _, h := range []string{headerAttempt, headerAwaits, headerDoubts, headerFence, headerLookup, headerReplay, headerSince} {
+				for _, h := range []string{headerAttempt, headerAwaits, headerDoubts, headerFence, headerLookup, headerReplay, headerSince, headerWaits} {
 					if v := m.Header.Get(h); v != "" {
 						again.Header.Set(h, v)
 					}

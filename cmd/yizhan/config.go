@@ -138,11 +138,19 @@ func (c *config) openChannel(name string, kinds map[string]channels.Factory, log
 		return nil, channels.BadSetting("kind", fmt.Sprintf("未知的通道类型 %q，可用的有：%s", common.Kind, known),
 			fmt.Sprintf("unknown kind %q; this binary has %s", common.Kind, known))
 	}
-	ch, err := factory(channels.Env{Name: name, Dir: c.dir, Log: log.With(zap.String("channel", name)), Simulated: simulated}, c.Channels[name].Decode)
-	if err != nil {
-		return nil, err
+	return factory(channels.Env{Name: name, Dir: c.dir, Log: log.With(zap.String("channel", name)), Simulated: simulated}, c.Channels[name].Decode)
+}
+
+// rates are the channels' own rates; openChannels has checked them.
+func (c *config) rates() map[string]channels.Rate {
+	rates := map[string]channels.Rate{}
+	for name, section := range c.Channels {
+		var common channels.Common
+		if err := section.Peek(&common); err == nil && common.Rate.Count > 0 {
+			rates[name] = common.Rate
+		}
 	}
-	return channels.Limit(ch, common.Rate), nil
+	return rates
 }
 
 func closeChannels(open map[string]channels.Channel) {

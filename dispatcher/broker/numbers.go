@@ -192,6 +192,21 @@ func (s ConsentStore) Each(ctx context.Context, tenant string, from uint64, f fu
 	return nil
 }
 
+// LimitStore is the rules.Store of budgets of calls, see package limits. Keys are hashes already.
+type LimitStore struct{ B *Broker }
+
+var _ rules.Store = LimitStore{}
+
+// Load reads a record.
+func (s LimitStore) Load(ctx context.Context, key string) ([]byte, uint64, error) {
+	return s.B.load(ctx, Limits, "yz.limit."+key)
+}
+
+// Swap writes a record by compare-and-set.
+func (s LimitStore) Swap(ctx context.Context, key string, value []byte, revision uint64, ttl time.Duration) (uint64, error) {
+	return s.B.swap(ctx, Limits, "yz.limit."+key, value, revision, ttl)
+}
+
 // load reads the record on a subject; an absent one is nil, 0.
 func (b *Broker) load(ctx context.Context, stream, subject string) ([]byte, uint64, error) {
 	m, err := b.Last(ctx, stream, subject)

@@ -23,6 +23,7 @@ const (
 	Caps       = "CAPS"       // one record a number: who used the daily cap
 	Consents   = "CONSENTS"   // one record an address and tenant: who agreed to what, who refused
 	Receipts   = "RECEIPTS"   // what third parties reported and nobody has settled yet
+	Limits     = "LIMITS"     // one record a budget of calls to a third party
 	Nonces     = "NONCES"     // nonces of signed requests, seen by any pod
 )
 
@@ -113,6 +114,10 @@ func (b *Broker) layout() []jetstream.StreamConfig {
 		{
 			Name: Receipts, Subjects: []string{"yz.receipt.>"}, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew,
 			MaxBytes: receiptsMaxBytes, MaxMsgSize: 32 << 10, MaxAge: 7 * 24 * time.Hour, Duplicates: duplicates,
+		},
+		{
+			Name: Limits, Subjects: []string{"yz.limit.>"}, Retention: jetstream.LimitsPolicy, MaxMsgsPerSubject: 1, AllowMsgTTL: true,
+			Duplicates: duplicates,
 		},
 		{
 			Name: Nonces, Subjects: []string{"yz.nonce.>"}, Retention: jetstream.LimitsPolicy, MaxMsgsPerSubject: 1,

@@ -31,6 +31,7 @@ type Record struct {
 	Due    time.Time `json:"due,omitzero"`
 	Lookup int       `json:"lookup,omitzero"` // uncertain, accepted: the question that comes next
 	Doubts int       `json:"doubts,omitzero"` // attempts of this generation whose outcome is not known
+	Waits  int       `json:"waits,omitzero"`  // how often in a row it was told to wait instead of being sent
 	Since  time.Time `json:"since,omitzero"`  // when this generation began (planned or replayed)
 	Worker string    `json:"worker,omitzero"`
 	Took   int64     `json:"took_ms,omitzero"`
@@ -62,6 +63,7 @@ func (r *Record) Open() bool {
 const (
 	StepRetry     = "retry"      // held: an attempt failed, the next is due
 	StepThrottled = "throttled"  // held: a budget or a third party asked to wait; no attempt used up
+	StepRefused   = "refused"    // held: credentials or settings were refused, a person has to act; no attempt used up
 	StepWait      = "wait"       // held: not_before, quiet hours
 	StepCap       = "cap"        // held: the daily cap has room again at Due
 	StepShutdown  = "shutdown"   // held: the worker stopped; goes on at once

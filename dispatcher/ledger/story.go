@@ -169,7 +169,7 @@ func Note(r *Record, why *Told) schemas.Text {
 		t.En += "; another worker had it before: if that one was cut off in the call, the third party may have it twice"
 	}
 	switch {
-	case r.State == schemas.Held && r.Step == StepRetry, r.State == schemas.Held && r.Step == StepThrottled:
+	case r.State == schemas.Held && (r.Step == StepRetry || r.Step == StepThrottled || r.Step == StepRefused):
 		t.Zh += "；" + in(r).Zh + "再试"
 		t.En += "; next try " + in(r).En
 	case r.State == schemas.Held && !r.Due.IsZero() && r.Step != StepShutdown && r.Step != StepNoTake:
@@ -239,6 +239,8 @@ func note(r *Record) schemas.Text {
 			return schemas.Text{Zh: "第 " + n + " 次尝试未成功", En: "attempt " + n + " failed"}
 		case StepThrottled:
 			return schemas.Text{Zh: "需要等待，不计入尝试次数", En: "has to wait, no attempt used up"}
+		case StepRefused:
+			return schemas.Text{Zh: "对方拒绝了凭据或通道设置，等待处理，不计入尝试次数", En: "credentials or settings were refused, waits for a person, no attempt used up"}
 		case StepCap:
 			return schemas.Text{Zh: "该号码的每日上限已满，等待名额", En: "the number's daily cap is full, waits for a place"}
 		case StepShutdown:

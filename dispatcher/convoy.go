@@ -1,0 +1,108 @@
+package dispatcher
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/yizhan-dev/yizhan/channels"
+	"github.com/yizhan-dev/yizhan/schemas"
+)
+
+// joinWait is how long a delivery that has waited for its turn waits for others that had the same one.
+const joinWait = 300 * time.Millisecond
+
+// convoy is deliveries to one destination that go together: each keeps its own ledger, one call takes them all.
+type convoy struct {
+	members []*member
+	full    chan struct{}
+}
+
+type member struct {
+	*schemas.Delivery
+	receipt channels.Receipt
+	failure *channels.Failure
+	done    chan struct{}
+}
+
+// joins says whether a delivery may go together with others: it has waited, and a call is no more than a nuisance twice.
+func (w *road) joins(j *job) bool {
+	_, ok := w.Channel.(channels.Joiner)
+	return ok && j.waits > 0 && !w.Traits().Once
+}
+
+// callTogether waits a moment for companions and makes one call for all of them. Who comes first makes it.
+func (d *Dispatcher) callTogether(ctx context.Context, w *road, j *job) (channels.Receipt, *channels.Failure) {
+	m := &member{Delivery: j.Delivery, done: make(chan struct{})}
+	key := w.destination(j.Delivery) + "\x00" + string(j.Priority)
+	if of, _ := w.budgets(j.Delivery); len(of) > 0 {
+		key += "\x00" + of[0].Key
+	}
+	w.mu.Lock()
+	c := w.join[key]
+	first := c == nil
+	if first {
+		c = &convoy{full: make(chan struct{})}
+		w.join[key] = c
+	}
+	c.members = append(c.members, m)
+	if len(c.members) == maxShared {
+		delete(w.join, key)
+		close(c.full)
+	}
+	w.mu.Unlock()
+	// Nobody can come along while the slots are taken by those who wait here.
+	select {
+	case d.slow <- struct{}{}:
+		j.free()
+		defer func() { <-d.slow }()
+	default:
+	}
+	if first {
+		timer := time.NewTimer(joinWait)
+		select {
+		case <-timer.C:
+		case <-c.full:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+		w.mu.Lock()
+		if w.join[key] == c {
+			delete(w.join, key)
+		}
+		w.mu.Unlock()
+		slices.SortStableFunc(c.members, func(a, b *member) int { return a.PlannedAt.Compare(b.PlannedAt) })
+		d.callFor(ctx, w, j.waits, c.members)
+	}
+	<-m.done // the first one's call has a time limit
+	return m.receipt, m.failure
+}
+
+// callFor makes one call for all members, or, where they cannot be joined, one for each half.
+func (d *Dispatcher) callFor(ctx context.Context, w *road, waits int, ms []*member) {
+	dl, ok := ms[0].Delivery, true
+	if len(ms) > 1 {
+		ds := make([]*schemas.Delivery, len(ms))
+		for i, m := range ms {
+			ds[i] = m.Delivery
+		}
+		dl, ok = w.Channel.(channels.Joiner).Join(ds)
+	}
+	if !ok {
+		d.callFor(ctx, w, waits, ms[:len(ms)/2])
+		d.callFor(ctx, w, waits, ms[len(ms)/2:])
+		return
+	}
+	var r channels.Receipt
+	p, f := d.admit(ctx, w, dl, waits, func() {})
+	if f == nil {
+		r, f = p.call(ctx, dl)
+	}
+	if len(ms) > 1 && f == nil {
+		joinedTotal.WithLabelValues(w.name).Add(float64(len(ms)))
+	}
+	for _, m := range ms {
+		m.receipt, m.failure = r, f
+		close(m.done)
+	}
+}

@@ -1,0 +1,385 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/yizhan-dev/yizhan/channels"
+	"github.com/yizhan-dev/yizhan/dispatcher/broker"
+	"github.com/yizhan-dev/yizhan/dispatcher/ledger"
+	"github.com/yizhan-dev/yizhan/dispatcher/limits"
+	"github.com/yizhan-dev/yizhan/schemas"
+)
+
+// What stands between a delivery and its call, besides the rules: the destination's breaker, other attempts
+// at the same destination, and the budgets that all pods share. Whoever may not go yet is held without an
+// attempt; he never waits in a slot for longer than patience.
+
+const (
+	// quickFor is how long an attempt at one of several destinations counts against the consumer's slots. One that
+	// takes longer moves to the slow lane, and its destination gets no other attempt until it is over.
+	quickFor = time.Second
+	// slowLane is how many attempts may hang in a process beside the slots.
+	slowLane = 256
+	// patience is how long an attempt waits in its slot for the channel's budget: everybody behind it needs the same.
+	// Waiting for the budget of one destination would stop the others.
+	patience = 1500 * time.Millisecond
+	// minBusy and maxBusy bound the waits for a destination that is being waited for.
+	minBusy, maxBusy = 200 * time.Millisecond, 15 * time.Second
+	// maxDestinations is how many destinations of a channel are remembered that have nothing wrong with them.
+	maxDestinations = 16384
+	// maxShared is how many deliveries are joined into one at most.
+	maxShared = 30
+)
+
+// road is a channel as one process uses it.
+type road struct {
+	channels.Channel
+	name string
+	rate channels.Rate
+
+	mu   sync.Mutex
+	to   map[string]*destination
+	open int // breakers
+	join map[string]*convoy
+}
+
+// destination is where deliveries of a channel go, or the channel as a whole.
+type destination struct {
+	name    string
+	breaker channels.Breaker
+	// running counts the attempts under way, slow those of them that take longer than quickFor.
+	running, slow int
+	// quick: the last attempt ended within quickFor. Until one has, only some of the slots are risked.
+	quick bool
+}
+
+// roads makes what the process knows of its channels, once.
+func (d *Dispatcher) roads() map[string]*road {
+	d.ready.Do(func() {
+		d.byName = make(map[string]*road, len(d.Channels))
+		for name, ch := range d.Channels {
+			d.byName[name] = &road{Channel: ch, name: name, rate: d.Rates[name], to: map[string]*destination{}, join: map[string]*convoy{}}
+			openGauge.WithLabelValues(name).Set(0)
+		}
+		d.slow = make(chan struct{}, slowLane)
+		d.limits = &limits.Limits{Store: broker.LimitStore{B: d.Broker}, Clock: d.now}
+	})
+	return d.byName
+}
+
+// destination names where a delivery goes; "" is the channel as a whole.
+func (w *road) destination(dl *schemas.Delivery) string {
+	if ch, ok := w.Channel.(channels.Destined); ok {
+		return ch.Destination(dl)
+	}
+	return ""
+}
+
+// budgets are what a call takes of; the narrowest first, so that nothing is taken of the others in vain.
+func (w *road) budgets(dl *schemas.Delivery) (of []channels.Budget, patient time.Duration) {
+	patient = min(patience, w.Traits().Timeout/4)
+	if ch, ok := w.Channel.(channels.Limited); ok {
+		if of = slices.Clone(ch.Budgets(dl)); len(of) > 0 {
+			patient = 0
+		}
+	}
+	if w.rate.Count > 0 {
+		of = append(of, channels.Budget{Key: "channel:" + w.name, Rate: w.rate})
+	}
+	return of, patient
+}
+
+// pass is what a call needs: a place at its destination, and a call of every budget.
+type pass struct {
+	d     *Dispatcher
+	road  *road
+	to    *destination
+	taken []limits.Pass
+	free  func() // gives the consumer's slot back
+	// under the road's lock
+	slow  bool // it counts as slow
+	moved bool // to the slow lane
+	over  bool
+}
+
+// isOwn says that the call was not made.
+func isOwn(f *channels.Failure) bool { return f.Kind == "dispatcher" && f.Provider == "yizhan" }
+
+// own is a failure of our own making: the call was not made.
+func own(code, line string, after time.Duration) *channels.Failure {
+	return &channels.Failure{Kind: "dispatcher", Provider: "yizhan", Code: code, Class: channels.Throttled, Line: channels.Line(line), After: after}
+}
+
+// admit asks for everything that a call of dl needs. A failure without After is final: the destination is gone.
+func (d *Dispatcher) admit(ctx context.Context, w *road, dl *schemas.Delivery, waits int, free func()) (*pass, *channels.Failure) {
+	p := &pass{d: d, road: w, free: free}
+	if f := p.enter(w.destination(dl), waits); f != nil {
+		return nil, f
+	}
+	of, patient := w.budgets(dl)
+	if len(of) == 0 {
+		return p, nil
+	}
+	a := limits.Ask{Waited: waits, Urgent: dl.Priority == schemas.High, Bulk: dl.Priority == schemas.Bulk, Patience: patient}
+	if _, ok := w.Channel.(channels.Joiner); ok {
+		a.Share = maxShared
+	}
+	var err error
+	if p.taken, err = d.limits.Take(ctx, of, a); err == nil {
+		return p, nil
+	}
+	p.leave()
+	if wait, ok := errors.AsType[*limits.Wait](err); ok {
+		code, rate := "rate", wait.Budget.Rate
+		if wait.Budget.Key != "channel:"+w.name {
+			code = "budget"
+		}
+		words, _ := rate.MarshalText()
+		return nil, own(code, string(words), max(time.Until(wait.At), time.Millisecond))
+	}
+	if ctx.Err() == nil {
+		d.Log.Warn("a shared budget could not be asked, nothing sent", zap.String("channel", w.name), zap.Error(err))
+	}
+	return nil, own("limit-unavailable", "", d.Retry.Delay(1))
+}
+
+// enter takes a place at the destination.
+func (p *pass) enter(name string, waits int) *channels.Failure {
+	w, now := p.road, time.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	t := w.to[name]
+	if t == nil {
+		if len(w.to) >= maxDestinations {
+			w.forget()
+		}
+		t = &destination{name: name, breaker: channels.Breaker{Refused: p.d.Retry.Refused}}
+		w.to[name] = t
+	}
+	if name != "" {
+		most := w.Traits().Slots
+		if !t.quick {
+			most = max(1, most/4)
+		}
+		if t.slow > 0 || t.running >= most {
+			wait := min(minBusy<<min(waits, 10), maxBusy)
+			return own("busy", name, wait+rand.N(wait/2))
+		}
+	}
+	if ok, at, f := t.breaker.Allow(now); !ok {
+		if at.IsZero() {
+			return own("endpoint-disabled", f.Error(), 0)
+		}
+		return own("breaker-open", f.Error(), max(at.Sub(now), time.Millisecond))
+	}
+	t.running++
+	p.to = t
+	return nil
+}
+
+// forget drops destinations with nothing wrong.
+func (w *road) forget() {
+	for name, t := range w.to {
+		if open, _, _, _ := t.breaker.State(); !open && t.running == 0 {
+			delete(w.to, name)
+		}
+	}
+}
+
+// back gives everything back: the call was not made.
+func (p *pass) back() {
+	if p != nil {
+		limits.Back(p.taken)
+		p.leave()
+	}
+}
+
+func (p *pass) leave() {
+	p.road.mu.Lock()
+	defer p.road.mu.Unlock()
+	p.to.running--
+}
+
+// call calls the channel. Nothing was called when the failure is of our own making.
+func (p *pass) call(ctx context.Context, dl *schemas.Delivery) (channels.Receipt, *channels.Failure) {
+	defer p.leave()
+	if !limits.Good(p.taken) { // the way here took too long
+		limits.Back(p.taken)
+		return channels.Receipt{}, own("rate", "", minBusy)
+	}
+	begun := time.Now()
+	if p.to.name != "" {
+		timer := time.AfterFunc(quickFor, p.slowDown)
+		defer timer.Stop()
+	}
+	r, f := call(ctx, p.road.Channel, dl)
+	p.done(ctx, dl, f, time.Since(begun))
+	return r, f
+}
+
+// slowDown moves an attempt to the slow lane when there is room.
+func (p *pass) slowDown() {
+	p.road.mu.Lock()
+	defer p.road.mu.Unlock()
+	if p.over {
+		return
+	}
+	p.slow = true
+	p.to.slow++
+	p.to.quick = false
+	select {
+	case p.d.slow <- struct{}{}:
+		p.moved = true
+		slowGauge.Inc()
+		p.free()
+	default: // it keeps its slot
+	}
+}
+
+// done tells the destination's breaker and the budgets how a call went.
+func (p *pass) done(ctx context.Context, dl *schemas.Delivery, f *channels.Failure, took time.Duration) {
+	w, now := p.road, time.Now()
+	var told *channels.Failure
+	if f != nil {
+		copied := *f
+		copied.Class = p.d.classOf(w, f)
+		told = &copied
+	}
+	w.mu.Lock()
+	p.to.quick = took < quickFor
+	p.over = true
+	if p.slow {
+		p.to.slow--
+	}
+	if p.moved {
+		<-p.d.slow
+		slowGauge.Dec()
+	}
+	before, _, _, _ := p.to.breaker.State()
+	if f == nil || !errors.Is(context.Cause(ctx), errShutdown) {
+		p.to.breaker.Done(now, told)
+	}
+	after, _, retry, _ := p.to.breaker.State()
+	if before != after {
+		if after {
+			w.open++
+		} else {
+			w.open--
+		}
+		openGauge.WithLabelValues(w.name).Set(float64(w.open))
+	}
+	w.mu.Unlock()
+	if before != after {
+		p.d.logBreaker(w, p.to.name, after, retry, told)
+	}
+	if told != nil && told.Class == channels.Throttled && !channels.Narrow(f) {
+		p.d.rest(ctx, w, dl, f)
+	}
+}
+
+func (d *Dispatcher) logBreaker(w *road, to string, open bool, retry time.Time, f *channels.Failure) {
+	fields := []zap.Field{zap.String("channel", w.name), zap.String("destination", to)}
+	if !open {
+		d.Log.Info("works again", fields...)
+		return
+	}
+	fields = append(fields, zap.String("class", string(f.Class)), zap.String("code", f.Code), zap.String("line", f.Line))
+	if retry.IsZero() {
+		d.Log.Error("gone: nothing is sent there until the process starts anew", fields...)
+		return
+	}
+	d.Log.Error("calls rest", append(fields, zap.Time("probe", retry))...)
+}
+
+// rest closes the budgets of a call that came too fast, for all pods.
+func (d *Dispatcher) rest(ctx context.Context, w *road, dl *schemas.Delivery, f *channels.Failure) {
+	of, _ := w.budgets(dl)
+	_, destined := w.Channel.(channels.Destined)
+	for _, b := range of {
+		if destined && b.Key == "channel:"+w.name { // one destination said so, not all of them
+			continue
+		}
+		if err := d.limits.Rest(context.WithoutCancel(ctx), b, max(f.After, b.Penalty)); err != nil {
+			d.Log.Warn("a budget could not be closed", zap.String("channel", w.name), zap.Error(err))
+		}
+	}
+}
+
+// classOf is what the diagnoses say a failure is.
+func (d *Dispatcher) classOf(ch channels.Channel, f *channels.Failure) channels.Class {
+	if f.Maybe && ch.Traits().Once {
+		return channels.Unknown
+	}
+	return d.Explain(f).Class
+}
+
+// hold makes the record of a delivery that may not go yet; no attempt was made.
+func (d *Dispatcher) hold(j *job, f *channels.Failure) *ledger.Record {
+	r := &ledger.Record{Attempt: j.attempt - 1, Cause: &schemas.Cause{Kind: f.Kind, Provider: f.Provider, Code: f.Code, Class: string(f.Class), Line: f.Line}}
+	if f.After <= 0 { // where it goes there is nobody any more
+		r.State, r.Cause.Class = schemas.Dead, string(channels.Permanent)
+		return r
+	}
+	o := d.Retry.Decide(Attempt{Number: j.attempt, Since: j.begin(), Now: time.Now(), Expires: j.Expires}, f, channels.Throttled)
+	r.State, r.Step, r.Due = o.State, o.Step, o.At
+	if o.State == schemas.Held {
+		r.Waits = j.waits + 1
+		waitsTotal.WithLabelValues(j.Channel, f.Code).Inc()
+	}
+	d.Log.Debug("waits", zap.String("delivery", j.ID), zap.String("channel", j.Channel), zap.String("code", f.Code), zap.Time("due", r.Due))
+	return r
+}
+
+// Weather is how a channel's third party is, as this process sees it.
+type Weather struct {
+	Channel string `json:"channel"`
+	// Destination is "" for the channel as a whole.
+	Destination string `json:"destination,omitzero"`
+	// State is ok, open (calls rest) or gone (until the process starts anew).
+	State   string    `json:"state"`
+	Since   time.Time `json:"since,omitzero"`    // of open and gone
+	RetryAt time.Time `json:"retry_at,omitzero"` // of open: when the next probe may go
+	// Slow is how many attempts have been under way for longer than a second.
+	Slow  int            `json:"slow,omitzero"`
+	Cause *schemas.Cause `json:"cause,omitzero"` // of open and gone
+}
+
+// Weather lists every channel, and the destinations that something is wrong with, by name.
+func (d *Dispatcher) Weather() []Weather {
+	var out []Weather
+	for _, w := range d.roads() {
+		w.mu.Lock()
+		whole := Weather{Channel: w.name, State: "ok"}
+		for _, t := range w.to {
+			open, since, retry, f := t.breaker.State()
+			one := Weather{Channel: w.name, Destination: t.name, State: "ok", Slow: t.slow}
+			if open {
+				one.State, one.Since, one.RetryAt = "open", since, retry
+				if retry.IsZero() {
+					one.State = "gone"
+				}
+				one.Cause = &schemas.Cause{Kind: f.Kind, Provider: f.Provider, Code: f.Code, Class: string(f.Class), Line: f.Line}
+			}
+			if t.name == "" {
+				whole = one
+			} else if open || t.slow > 0 {
+				out = append(out, one)
+			}
+		}
+		w.mu.Unlock()
+		out = append(out, whole)
+	}
+	slices.SortFunc(out, func(a, b Weather) int {
+		return strings.Compare(fmt.Sprint(a.Channel, "\x00", a.Destination), fmt.Sprint(b.Channel, "\x00", b.Destination))
+	})
+	return out
+}
