@@ -143,7 +143,9 @@ func (d *Dispatcher) Run(ctx context.Context, plan, send bool) error {
 			stop(nil)
 			return unlessStopped(ctx, err)
 		}
-		loops.Go(func() { pull(ctx, work, c, receiptSlots, d.Log, nil, func(ctx context.Context, m jetstream.Msg, _ func()) { d.receive(ctx, m) }) })
+		loops.Go(func() {
+			pull(ctx, work, c, receiptSlots, d.Log, nil, func(ctx context.Context, m jetstream.Msg, _ func()) { d.receive(ctx, m) })
+		})
 		for name, ch := range d.Channels {
 			if fetches, ok := channels.As[channels.Collector](ch); ok {
 				loops.Go(func() {
