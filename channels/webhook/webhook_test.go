@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,7 +25,7 @@ import (
 
 // The vector of the Standard Webhooks libraries.
 func TestSignatureVector(t *testing.T) {
-	f, err := newStandard("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+	f, err := newStandard(&Config{}, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,47 +37,52 @@ func TestSignatureVector(t *testing.T) {
 
 func TestRotationSignsWithBoth(t *testing.T) {
 	old := "whsec_" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("o", 24)))
-	f, err := newStandard(secret + "\n" + old)
+	f, err := newStandard(&Config{}, secret + "\n" + old)
 	if err != nil {
 		t.Fatal(err)
 	}
-	body, header, err := f.request(channeltest.Delivery(1), time.Now())
-	if err != nil {
-		t.Fatal(err)
+	r, failure := f.request(channeltest.Delivery(1), &url.URL{}, time.Now())
+	if failure != nil {
+		t.Fatal(failure)
 	}
 	for _, s := range []string{secret, old} {
 		v, err := standardwebhooks.NewWebhook(s)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := v.Verify(body, header); err != nil {
+		if err := v.Verify(r.body, r.header); err != nil {
 			t.Errorf("a receiver with only one of the secrets: %v", err)
 		}
 	}
 }
 
 func TestBody(t *testing.T) {
-	f, err := newStandard(secret)
+	f, err := newStandard(&Config{}, secret)
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := channeltest.Delivery(1)
 	d.Event.Time = time.Date(2026, 11, 23, 9, 0, 0, 0, time.FixedZone("", 8*3600))
 	d.Message.Payload = schemas.Raw(`{"amount": "1 < 2", "n": 12345678901234567890}`)
-	first, _, err := f.request(d, time.Unix(1, 0))
-	if err != nil {
-		t.Fatal(err)
+	body := func(at int64) string {
+		t.Helper()
+		r, failure := f.request(d, &url.URL{}, time.Unix(at, 0))
+		if failure != nil {
+			t.Fatal(failure)
+		}
+		return string(r.body)
 	}
-	if want := `{"type":"erp.invoice.due","timestamp":"2026-11-23T01:00:00Z","data":{"amount":"1 < 2","n":12345678901234567890}}`; string(first) != want {
+	first := body(1)
+	if want := `{"type":"erp.invoice.due","timestamp":"2026-11-23T01:00:00Z","data":{"amount":"1 < 2","n":12345678901234567890}}`; first != want {
 		t.Errorf("body = %s\nwant   %s", first, want)
 	}
-	if second, _, _ := f.request(d, time.Unix(2, 0)); string(second) != string(first) {
+	if second := body(2); second != first {
 		t.Errorf("the second attempt's body differs: %s", second)
 	}
 	d.Message.Payload = nil
 	var text struct{ Data map[string]string }
-	if b, _, err := f.request(d, time.Now()); err != nil || json.Unmarshal(b, &text) != nil || text.Data["text"] != d.Message.Text {
-		t.Errorf("without a payload: %s, %v", b, err)
+	if b := body(1); json.Unmarshal([]byte(b), &text) != nil || text.Data["text"] != d.Message.Text {
+		t.Errorf("without a payload: %s", b)
 	}
 	d.Message.Payload = schemas.Raw(`{"canary`)
 	_, err = mustOpen(t, channels.Env{}, "kind: webhook\nurl: https://partner.example\n").Send(t.Context(), d)
