@@ -37,8 +37,8 @@ type Config struct {
 	SecretEnv  string `yaml:"secret_env,omitempty"`
 	// AllowPrivate lets the configured address lie in a private network or on this machine, on any port, and be http.
 	AllowPrivate bool `yaml:"allow_private,omitempty"`
-	// Destinations lets events name the address; nil: they may not.
-	Destinations *Destinations `yaml:"destinations,omitempty"`
+	// Destinations lets events name the address; without hosts they may not.
+	Destinations Destinations `yaml:"destinations,omitempty"`
 	// CAFile holds PEM certificates to trust beside the system's.
 	CAFile string `yaml:"ca_file,omitempty"`
 	// CertFile and KeyFile are the client certificate (PEM) for receivers that ask for one.
@@ -51,7 +51,7 @@ type Config struct {
 	// For robots.
 	Message string `yaml:"message,omitempty"` // text, markdown, card; "" is markdown
 	Keyword string `yaml:"keyword,omitempty"` // put in front of a message that lacks it
-	At      *At    `yaml:"at,omitempty"`      // who is mentioned
+	At      At     `yaml:"at,omitempty"`      // who is mentioned
 }
 
 // New opens the channel; it makes no connection. The error is a [schemas.Invalid] where a setting
@@ -95,7 +95,8 @@ func connect(env channels.Env, cfg Config, f format) (channels.Channel, error) {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = defaultTimeout
 	}
-	if cfg.Destinations != nil {
+	events := len(cfg.Destinations.Hosts) > 0
+	if events {
 		if isRobot {
 			return nil, channels.BadSetting("destinations", "destinations 只用于 format: standard", "destinations is for format: standard only")
 		}
@@ -120,13 +121,13 @@ func connect(env channels.Env, cfg Config, f format) (channels.Channel, error) {
 	ch := &Channel{
 		name:   env.Name,
 		traits: channels.Traits{Kind: kind, Provider: f.provider(), Address: channels.None, Idempotent: !isRobot, Slots: cfg.Slots, Timeout: cfg.Timeout},
-		format: f, destinations: cfg.Destinations, log: env.Log, now: time.Now,
+		format: f, log: env.Log, now: time.Now,
 	}
 	if ch.log == nil {
 		ch.log = zap.NewNop()
 	}
-	if cfg.Destinations != nil {
-		ch.away = w.client()
+	if events {
+		ch.destinations, ch.away = &cfg.Destinations, w.client()
 	}
 	if cfg.AllowPrivate {
 		w.reach = guard.Everywhere
@@ -165,7 +166,7 @@ func address(env channels.Env, cfg Config, r guard.Reach) (*url.URL, error) {
 			return nil, channels.BadSetting("url_file", "无法读取地址："+err.Error(), err.Error())
 		}
 	}
-	if s == "" && cfg.Destinations != nil {
+	if s == "" && len(cfg.Destinations.Hosts) > 0 {
 		return nil, nil
 	}
 	u, err := url.Parse(strings.TrimSpace(s))

@@ -20,8 +20,8 @@ const maxHosts = 1000
 
 // check refuses patterns that would let an event choose anything.
 func (d Destinations) check() error {
-	if len(d.Hosts) == 0 || len(d.Hosts) > maxHosts {
-		return channels.BadSetting("destinations/hosts", "请列出允许的主机名，1 到 1000 个，如 \"*.example.com\"", "list the hosts allowed, 1 to 1000 of them, such as \"*.example.com\"")
+	if len(d.Hosts) > maxHosts {
+		return channels.BadSetting("destinations/hosts", "最多 1000 个主机名", "at most 1000 hosts")
 	}
 	for _, h := range d.Hosts {
 		name := strings.TrimPrefix(h, "*.")

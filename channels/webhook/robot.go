@@ -39,6 +39,8 @@ type At struct {
 	Recipients bool `yaml:"recipients,omitempty"`
 }
 
+func (a At) any() bool { return a.All || a.Recipients || len(a.Mobiles)+len(a.Users) > 0 }
+
 // platform is one kind of chat whose groups have robots.
 type platform interface {
 	name() string
@@ -84,10 +86,7 @@ type robot struct {
 var _ format = (*robot)(nil)
 
 func newRobot(p platform, cfg *Config, secret string) (format, error) {
-	r := &robot{platform: p, secret: secret, form: cfg.Message, keyword: cfg.Keyword}
-	if cfg.At != nil {
-		r.at = *cfg.At
-	}
+	r := &robot{platform: p, secret: secret, form: cfg.Message, keyword: cfg.Keyword, at: cfg.At}
 	if r.form == "" {
 		r.form = formMarkdown
 	}
@@ -99,7 +98,7 @@ func newRobot(p platform, cfg *Config, secret string) (format, error) {
 		return nil, bad("keyword", "关键词应为单行，不超过 64 字节", "the keyword is one line of 64 bytes at most")
 	case len(r.at.Mobiles) > maxMentions || len(r.at.Users) > maxMentions:
 		return nil, bad("at", "最多 @ 50 人", "at most 50 people can be mentioned")
-	case r.form == formCard && (r.at.All || r.at.Recipients || len(r.at.Mobiles)+len(r.at.Users) > 0):
+	case r.form == formCard && (r.at.any()):
 		return nil, bad("at", "卡片消息不能 @ 人，请使用 message: text 或 markdown", "a card mentions nobody; use message: text or markdown")
 	}
 	for _, m := range r.at.Mobiles {

@@ -78,7 +78,7 @@ func newStandard(cfg *Config, secrets string) (format, error) {
 	for _, given := range []struct {
 		key   string
 		given bool
-	}{{"message", cfg.Message != ""}, {"keyword", cfg.Keyword != ""}, {"at", cfg.At != nil}} {
+	}{{"message", cfg.Message != ""}, {"keyword", cfg.Keyword != ""}, {"at", cfg.At.any()}} {
 		if given.given {
 			return nil, channels.BadSetting(given.key, given.key+" 只用于群机器人（dingtalk、wecom、feishu、slack）", given.key+" is for robots only (dingtalk, wecom, feishu, slack)")
 		}

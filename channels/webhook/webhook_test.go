@@ -37,7 +37,7 @@ func TestSignatureVector(t *testing.T) {
 
 func TestRotationSignsWithBoth(t *testing.T) {
 	old := "whsec_" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("o", 24)))
-	f, err := newStandard(&Config{}, secret + "\n" + old)
+	f, err := newStandard(&Config{}, secret+"\n"+old)
 	if err != nil {
 		t.Fatal(err)
 	}
