@@ -177,22 +177,22 @@ func TestContract(t *testing.T) {
 func TestRobotContract(t *testing.T) {
 	const feishuOK = `{"StatusCode":0,"StatusMessage":"success","code":0,"data":{},"msg":"success"}`
 	for _, c := range []struct {
-		format, path, secret string
-		says                 dialect
+		format, form, path, secret string
+		says                       dialect
 	}{
 		{
-			"dingtalk", "/robot/send?access_token=pathtoken7391", "SECsecret7391",
+			"dingtalk", formCard, "/robot/send?access_token=pathtoken7391", "SECsecret7391",
 			chatting(`{"errcode":0,"errmsg":"ok"}`, `{"errcode":430102,"errmsg":"含有不合适的文本"}`, `{"errcode":130101,"errmsg":"send too fast"}`),
 		},
 		{
-			"wecom", "/cgi-bin/webhook/send?key=pathtoken7391", "",
+			"wecom", formText, "/cgi-bin/webhook/send?key=pathtoken7391", "",
 			chatting(`{"errcode":0,"errmsg":"ok"}`, `{"errcode":93000,"errmsg":"invalid webhook url pathtoken7391"}`, `{"errcode":45009,"errmsg":"api freq out of limit"}`),
 		},
 		{
-			"feishu", "/open-apis/bot/v2/hook/pathtoken7391", "secret7391",
+			"feishu", formCard, "/open-apis/bot/v2/hook/pathtoken7391", "secret7391",
 			chatting(feishuOK, `{"code":19024,"msg":"Key Words Not Found"}`, `{"code":11232,"msg":"frequency limited"}`),
 		},
-		{"slack", "/services/T0/B0/pathtoken7391", "", func() dialect {
+		{"slack", formMarkdown, "/services/T0/B0/pathtoken7391", "", func() dialect {
 			d := chatting("ok", "", "")
 			d.refuse = func(w http.ResponseWriter) { http.Error(w, "no_service", http.StatusNotFound) }
 			d.throttle = func(w http.ResponseWriter) {
@@ -202,33 +202,31 @@ func TestRobotContract(t *testing.T) {
 			return d
 		}()},
 	} {
-		for _, form := range []string{formText, formMarkdown, formCard} {
-			t.Run(c.format+"/"+form, func(t *testing.T) {
-				channeltest.Contract(t, channeltest.Rig{
-					Kind: "webhook", Address: channels.None,
-					Secrets: []string{"secret7391", "pathtoken7391"},
-					Adjust: func(d *schemas.Delivery) {
-						d.Message.Subject = "账单 " + d.ID
-						d.Message.Text += "\n[查看](https://erp.example.com/x)"
-					},
-					Open: func(t *testing.T, env channels.Env) (channels.Channel, channeltest.FarSide) {
-						far := openReceiver(t, c.says)
-						yaml := "kind: webhook\nformat: " + c.format + "\nmessage: " + form + "\nurl: http://" + far.door.Addr().String() + c.path + "\n"
-						if c.secret != "" {
-							if err := os.WriteFile(filepath.Join(env.Dir, "secret"), []byte(c.secret+"\n"), 0o600); err != nil {
-								t.Fatal(err)
-							}
-							yaml += "secret_file: secret\n"
-						}
-						ch, err := New(env, func(v any) error { return strictyaml.Decode([]byte(yaml), v) })
-						if err != nil {
+		t.Run(c.format, func(t *testing.T) {
+			channeltest.Contract(t, channeltest.Rig{
+				Kind: "webhook", Address: channels.None,
+				Secrets: []string{"secret7391", "pathtoken7391"},
+				Adjust: func(d *schemas.Delivery) {
+					d.Message.Subject = "账单 " + d.ID
+					d.Message.Text += "\n[查看](https://erp.example.com/x)"
+				},
+				Open: func(t *testing.T, env channels.Env) (channels.Channel, channeltest.FarSide) {
+					far := openReceiver(t, c.says)
+					yaml := "kind: webhook\nformat: " + c.format + "\nmessage: " + c.form + "\nurl: http://" + far.door.Addr().String() + c.path + "\n"
+					if c.secret != "" {
+						if err := os.WriteFile(filepath.Join(env.Dir, "secret"), []byte(c.secret+"\n"), 0o600); err != nil {
 							t.Fatal(err)
 						}
-						return ch, far
-					},
-				})
+						yaml += "secret_file: secret\n"
+					}
+					ch, err := New(env, func(v any) error { return strictyaml.Decode([]byte(yaml), v) })
+					if err != nil {
+						t.Fatal(err)
+					}
+					return ch, far
+				},
 			})
-		}
+		})
 	}
 }
 

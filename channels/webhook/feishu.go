@@ -112,7 +112,7 @@ func paragraph(line string) []map[string]string {
 			row = append(row, map[string]string{"tag": "text", "text": s})
 		}
 	}
-	line = strings.ReplaceAll(strings.TrimLeft(line, "#> "), "**", "")
+	line = unmarked(line)
 	at := 0
 	for _, m := range mdLink.FindAllStringSubmatchIndex(line, -1) {
 		text(line[at:m[0]])

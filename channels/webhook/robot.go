@@ -200,7 +200,7 @@ func (r *robot) within(p post) (bool, error) {
 
 // post is the message of a delivery, whole.
 func (r *robot) post(d *schemas.Delivery) post {
-	p := post{form: r.form, title: strings.TrimSpace(printable(d.Message.Subject)), text: strings.TrimSpace(printable(d.Message.Text)), at: r.at}
+	p := post{form: r.form, title: strings.Join(strings.Fields(printable(d.Message.Subject)), " "), text: strings.TrimSpace(printable(d.Message.Text)), at: r.at}
 	if p.title == "" {
 		first, rest, _ := strings.Cut(p.text, "\n")
 		if p.title = strings.TrimSpace(strings.TrimLeft(first, "# ")); utf8.RuneCountInString(p.title) > titleRunes {
@@ -243,9 +243,19 @@ func printable(s string) string {
 }
 
 var (
-	mdLink = regexp.MustCompile(`\[([^\[\]\n]+)\]\((https?://[^\s()<>]+)\)`)
-	bare   = regexp.MustCompile(`^https?://[^\s()<>]+$`)
+	mdLink    = regexp.MustCompile(`\[([^\[\]\n]+)\]\((https?://[^\s()<>]+)\)`)
+	mdBold    = regexp.MustCompile(`\*\*([^*\n]+)\*\*`)
+	mdHeading = regexp.MustCompile(`(?m)^#{1,6} +(.+)$`)
+	bare      = regexp.MustCompile(`^https?://[^\s()<>]+$`)
 )
+
+// flat is Markdown as plain text.
+func flat(text string) string { return mdLink.ReplaceAllString(unmarked(text), "$1 $2") }
+
+// unmarked is Markdown without headings and bold; links stay.
+func unmarked(text string) string {
+	return mdBold.ReplaceAllString(mdHeading.ReplaceAllString(text, "$1"), "$1")
+}
 
 const maxButtons = 3 // WeCom's jump_list has three; the others take more, people do not
 
@@ -288,7 +298,7 @@ func (p post) plain() string {
 	if p.text == "" {
 		return p.title
 	}
-	return p.title + "\n" + p.text
+	return p.title + "\n" + flat(p.text)
 }
 
 // Robot is a channel to the robot of a chat group.
@@ -312,7 +322,7 @@ func (r *robot) budget(u *url.URL) (string, error) {
 			"this is not the address of a "+r.name()+" robot; copy the whole of it from the robot's settings")
 	}
 	sum := sha256.Sum256([]byte(u.Host + "\x00" + token))
-	return r.name() + ":" + hex.EncodeToString(sum[:12]), nil
+	return kind + ":" + r.name() + ":" + hex.EncodeToString(sum[:12]), nil
 }
 
 // Budgets are the platform's limits for this robot, a little lower: the platform counts when a call arrives, we

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -101,11 +100,6 @@ var escape = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
 
 // escaped takes the meaning from Slack's three control characters, so that a parameter's text mentions nobody.
 func escaped(s string) string { return escape.Replace(s) }
-
-var (
-	mdBold    = regexp.MustCompile(`\*\*([^*\n]+)\*\*`)
-	mdHeading = regexp.MustCompile(`(?m)^#{1,6} +(.+)$`)
-)
 
 // mrkdwn is Markdown in Slack's dialect: <address|label>, *bold*, headings in bold.
 func mrkdwn(s string) string {

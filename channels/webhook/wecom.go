@@ -103,16 +103,6 @@ func (weCom) markdown(p post) string {
 	return text
 }
 
-// flat is Markdown as plain text, for places that know none.
-func flat(text string) string {
-	text = mdLink.ReplaceAllString(text, "$1 $2")
-	var out []string
-	for line := range strings.SplitSeq(text, "\n") {
-		out = append(out, strings.ReplaceAll(strings.TrimLeft(line, "#> "), "**", ""))
-	}
-	return strings.Join(out, "\n")
-}
-
 func (w weCom) fits(p post, _ []byte) bool {
 	switch {
 	case p.form == formText:
