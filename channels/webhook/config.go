@@ -171,7 +171,7 @@ func address(env channels.Env, cfg Config, r guard.Reach) (*url.URL, error) {
 	}
 	u, err := url.Parse(strings.TrimSpace(s))
 	switch {
-	case err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http":
+	case err != nil || u.Hostname() == "" || !isPort(u.Port()) || u.Scheme != "https" && u.Scheme != "http":
 		return nil, channels.BadSetting("url", "请填写完整的 https 地址", "give a complete https address")
 	case u.User != nil:
 		return nil, channels.BadSetting("url", "地址中不得包含用户名和密码", "the address must not hold a user name or password")

@@ -3,6 +3,7 @@ package webhook
 import (
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/yizhan-dev/yizhan/channels"
@@ -47,6 +48,12 @@ func isHost(s string) bool {
 	return true
 }
 
+// isPort says whether s can be the port of an address; "" is the scheme's own.
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return s == "" || err == nil && n > 0
+}
+
 // allows says whether a host, in lower case, is among them.
 func (d Destinations) allows(host string) bool {
 	for _, h := range d.Hosts {
@@ -66,7 +73,7 @@ func (d *Destinations) chosen(given string) (*url.URL, *channels.Failure) {
 	switch {
 	case d == nil:
 		return refuse("the event gives an address, and this channel takes none from events")
-	case err != nil || u.Scheme != "https" || u.User != nil || u.Hostname() == "":
+	case err != nil || u.Scheme != "https" || u.User != nil || u.Hostname() == "" || !isPort(u.Port()):
 		return refuse("the event's address is not a complete https address")
 	}
 	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
