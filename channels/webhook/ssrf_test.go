@@ -18,6 +18,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -481,4 +482,29 @@ func TestProxyThatHangs(t *testing.T) {
 	if f := channels.Explain(err); f.Code != "net:timeout-connect" || f.Class != channels.Temporary || f.Maybe {
 		t.Errorf("%+v", f)
 	}
+}
+
+// Whatever an event gives, what is taken of it is https to a host that the patterns name.
+func FuzzDestination(f *testing.F) {
+	for _, s := range []string{"https://api.example.com/hook", "https://API.example.com.:443/", "http://a.example.com", "https://evil.com#.example.com", "https://[::1]/", "https://a.example.com:0/", "https://a.example.com%00.evil.com/", "//a.example.com", "https://a.example.com:1e3/"} {
+		f.Add(s)
+	}
+	d := Destinations{Hosts: []string{"*.example.com", "one.test"}}
+	f.Fuzz(func(t *testing.T, s string) {
+		u, failure := d.chosen(s)
+		if failure != nil {
+			if failure.Class != channels.BadTarget || strings.ContainsAny(failure.Line, "\r\n") {
+				t.Fatalf("%q: %+v", s, failure)
+			}
+			return
+		}
+		again, err := url.Parse(u.String())
+		if err != nil {
+			t.Fatalf("%q became %q: %v", s, u, err)
+		}
+		host := again.Hostname()
+		if again.Scheme != "https" || again.User != nil || host != "one.test" && !strings.HasSuffix(host, ".example.com") {
+			t.Fatalf("%q became %q", s, u)
+		}
+	})
 }
