@@ -92,6 +92,8 @@ type Traits struct {
 	Bounces bool
 	// Capped: counts against the daily cap of the recipient's number.
 	Capped bool
+	// Mentions: the message names the people to whom the event is addressed, by their phone numbers.
+	Mentions bool
 	// Signature is the SMS signature that the provider will put in front, without brackets.
 	Signature string
 	// Slots is how many attempts may run at once in this process for each priority; Timeout bounds one attempt.

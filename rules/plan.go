@@ -15,6 +15,7 @@ type Channel struct {
 	Address   string // what it needs of a recipient: "phone", "email", or "none" where the channel itself is the address
 	Signature string // that the provider will put in front of an SMS, without brackets
 	Capped    bool   // counts against the daily cap of the recipient's number
+	Mentions  bool   // names the event's people by their phone numbers
 }
 
 // Channels finds a configured channel by its name.
@@ -109,7 +110,7 @@ func (b *Book) Plan(e *schemas.Event, channels Channels, now time.Time) (Plan, *
 	}
 	for _, to := range e.Data.To {
 		if to.Webhook != "" { // needs no route
-			p.add(schemas.Recipient{Webhook: to.Webhook}, to.Webhook)
+			p.add(schemas.Recipient{Webhook: to.Webhook, URL: to.URL}, to.Webhook)
 		}
 	}
 	if people == 0 && !ok {
@@ -226,8 +227,24 @@ func (p *planner) bare(to schemas.Recipient, channel string) (*schemas.Delivery,
 	if ch.Kind == kindSMS && m.Signature == "" {
 		m.Signature = ch.Signature
 	}
+	if ch.Mentions {
+		m.At = phones(e.Data.To)
+	}
 	dl.Message = m
 	return dl, nil
+}
+
+// maxMentions bounds how many people one message mentions: more is shouting, and the platforms have limits.
+const maxMentions = 50
+
+// phones are the numbers of an event's people, each once.
+func phones(to []schemas.Recipient) (out []string) {
+	for _, r := range to {
+		if r.Phone != "" && len(out) < maxMentions && !slices.Contains(out, r.Phone) {
+			out = append(out, r.Phone)
+		}
+	}
+	return out
 }
 
 func addressOf(r schemas.Recipient, address string) string {
@@ -237,6 +254,6 @@ func addressOf(r schemas.Recipient, address string) string {
 	case "email":
 		return r.Email
 	default:
-		return "channel:" + r.Webhook
+		return r.WebhookAddress()
 	}
 }

@@ -239,3 +239,38 @@ func TestDeliveryID(t *testing.T) {
 		}
 	}
 }
+
+// Of an address that an event gave, only the host is shown: the rest may be a credential.
+func TestWebhookRecipient(t *testing.T) {
+	for _, c := range []struct {
+		r               Recipient
+		masked, address string
+	}{
+		{Recipient{Webhook: "ops"}, "ops", "channel:ops"},
+		{Recipient{Webhook: "ops", URL: "https://a.example.com:8443/token7391?key=token7391"}, "ops a.example.com:8443", "channel:ops https://a.example.com:8443/token7391?key=token7391"},
+		{Recipient{Webhook: "ops", URL: "https://a.example.com?token7391"}, "ops a.example.com", "channel:ops https://a.example.com?token7391"},
+		{Recipient{Webhook: "ops", URL: "https://user:token7391@a.example.com"}, "ops a.example.com", "channel:ops https://user:token7391@a.example.com"},
+	} {
+		if got := c.r.Masked("none"); got != c.masked {
+			t.Errorf("masked = %q, want %q", got, c.masked)
+		}
+		if got := c.r.WebhookAddress(); got != c.address {
+			t.Errorf("address = %q, want %q", got, c.address)
+		}
+	}
+	for url, want := range map[string]string{
+		"": "", "https://a.example.com/hook": "", "http://a.example.com/": "uri", "https://u:p@a.example.com/": "uri", "a.example.com": "uri",
+		"https://": "uri", "https://中文.example.com/": "uri", "https://a.example.com/" + strings.Repeat("x", 2048): "maxLength",
+	} {
+		e := &Event{Data: Data{To: []Recipient{{Webhook: "ops", URL: url}}}}
+		got := ""
+		for _, p := range e.Check() {
+			if p.Pointer == "/data/to/0/url" {
+				got = p.Keyword
+			}
+		}
+		if got != want {
+			t.Errorf("url %.40q: %q, want %q", url, got, want)
+		}
+	}
+}

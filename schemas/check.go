@@ -178,8 +178,8 @@ func (c *checker) recipients(to []Recipient) {
 	}
 	for i := range to {
 		r := &to[i]
-		found := len(c.problems)
-		if r.check(c, "to", i); len(c.problems) == found && r.Phone == "" && r.Email == "" && r.Webhook == "" {
+		none := r.Phone == "" && r.Email == "" && r.Webhook == ""
+		if r.check(c, "to", i); none {
 			c.fail(wrong("address", "接收人至少需要 phone、email、webhook 之一", "a recipient needs at least one of phone, email and webhook"), "to", i)
 		}
 	}
@@ -206,6 +206,9 @@ func (r *Recipient) check(c *checker, at ...any) {
 	}
 	if r.Webhook != "" && !isChannel(r.Webhook) {
 		fail(channelForm, "webhook")
+	}
+	if r.URL != "" {
+		fail(checkDestination(r), "url")
 	}
 	if r.Locale != "" && (len(r.Locale) > 35 || !isLocale(r.Locale)) {
 		fail(localeForm, "locale")
@@ -367,6 +370,24 @@ func fileURL(s string) *ValueError {
 		return wrong("uri", "应为 https、http 或 object 开头的完整地址", "must be an absolute https, http or object URL")
 	}
 	if u.User != nil {
+		return wrong("uri", "地址中不能包含账号或口令", "must not hold a user name or password")
+	}
+	return nil
+}
+
+// checkDestination takes the https address that goes with a webhook channel.
+func checkDestination(r *Recipient) *ValueError {
+	if r.Webhook == "" {
+		return wrong("uri", "url 须与 webhook 一起使用", "url goes with webhook")
+	}
+	if n := utf8.RuneCountInString(r.URL); n > 2048 {
+		return tooLong(2048, n)
+	}
+	u, err := url.Parse(r.URL)
+	switch {
+	case err != nil || !isURIReference(r.URL) || u.Scheme != "https" || u.Hostname() == "":
+		return destinationForm
+	case u.User != nil:
 		return wrong("uri", "地址中不能包含账号或口令", "must not hold a user name or password")
 	}
 	return nil

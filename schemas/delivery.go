@@ -91,6 +91,8 @@ type Message struct {
 	ParamKinds map[string]ParamKind `json:"param_kinds,omitzero"`
 	Signature  string               `json:"signature,omitzero"` // SMS signature without brackets
 	Payload    Raw                  `json:"payload,omitzero"`   // webhook: the JSON body's data member
+	// At are phone numbers of people whom a robot's message mentions, in E.164.
+	At []string `json:"at,omitzero"`
 }
 
 // ParamKind is what a variable of an SMS template may hold, as it was chosen when the template was filed

@@ -81,12 +81,22 @@ func (c Category) DefaultPriority() Priority {
 
 // Recipient is one person, or one configured webhook channel by name.
 type Recipient struct {
-	Name    string   `json:"name,omitzero"`
-	Phone   string   `json:"phone,omitzero"` // any common form on the wire; E.164 ("+8613800138000") once decoded
-	Email   string   `json:"email,omitzero"`
-	Webhook string   `json:"webhook,omitzero"` // name of a webhook channel in yizhan.yaml
-	Locale  string   `json:"locale,omitzero"`  // BCP 47: "zh-CN"
-	Tags    []string `json:"tags,omitzero"`
+	Name    string `json:"name,omitzero"`
+	Phone   string `json:"phone,omitzero"` // any common form on the wire; E.164 ("+8613800138000") once decoded
+	Email   string `json:"email,omitzero"`
+	Webhook string `json:"webhook,omitzero"` // name of a webhook channel in yizhan.yaml
+	// URL is where that channel is to send, https, among the hosts that it allows (destinations); "" is the channel's own address.
+	URL    string   `json:"url,omitzero"`
+	Locale string   `json:"locale,omitzero"` // BCP 47: "zh-CN"
+	Tags   []string `json:"tags,omitzero"`
+}
+
+// WebhookAddress is what tells one webhook recipient from another: the channel, and the address that the event gave.
+func (r Recipient) WebhookAddress() string {
+	if r.URL == "" {
+		return "channel:" + r.Webhook
+	}
+	return "channel:" + r.Webhook + " " + r.URL
 }
 
 // Content is ready text; the template is the better choice, since a template is judged once.

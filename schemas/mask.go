@@ -47,9 +47,19 @@ func MaskEmail(s string) string {
 	return s[:n] + "***" + s[at:]
 }
 
+// host is the host of an address: the rest may be a credential.
+func host(address string) string {
+	_, rest, _ := strings.Cut(address, "://")
+	rest, _, _ = strings.Cut(rest, "/")
+	rest, _, _ = strings.Cut(rest, "?")
+	return rest[strings.LastIndexByte(rest, '@')+1:]
+}
+
 // Masked is the recipient as shown in lists, logs and traces.
 func (r Recipient) Masked(channel string) string {
 	switch {
+	case r.Webhook != "" && r.URL != "":
+		return r.Webhook + " " + host(r.URL)
 	case r.Webhook != "":
 		return r.Webhook
 	case channel == "phone" && r.Phone != "":

@@ -164,6 +164,7 @@ var words = map[string]schemas.Text{
 	"simulate": {Zh: "可模拟故障的手机号、邮箱和 Webhook 路径", En: "Numbers, addresses and webhook paths that fail on request"},
 	"contains": {Zh: "邮箱 @ 之前包含", En: "Address contains before @"},
 	"path":     {Zh: "Webhook 路径", En: "Webhook path"},
+	"word":     {Zh: "群机器人消息包含", En: "Message to a robot contains"},
 	"number":   {Zh: "手机号", En: "Number"},
 	"result":   {Zh: "结果", En: "Result"},
 	"what":     {Zh: "说明", En: "What happens"},
@@ -181,6 +182,7 @@ type content struct {
 	Newest      string // link back, when the page is not the newest
 	Cases       []Case
 	Mail, Hooks []Case
+	Robots      []Case
 }
 
 type tab struct {
@@ -193,7 +195,7 @@ func (s *Sandbox) page(w http.ResponseWriter, r *http.Request) {
 	v, _ := read(q)
 	items, total, next := s.inbox.List(v.Filter, v.limit, v.cursor)
 	l := lang(r)
-	c := content{Lang: "en", Other: link(q, "lang", "zh"), T: make(map[string]string), Items: items, Total: total, Cases: Simulated(), Mail: simulatedMail, Hooks: simulatedHooks}
+	c := content{Lang: "en", Other: link(q, "lang", "zh"), T: make(map[string]string), Items: items, Total: total, Cases: Simulated(), Mail: simulatedMail, Hooks: simulatedHooks, Robots: RobotCases()}
 	if l == "zh" {
 		c.Lang, c.Other = "zh-CN", link(q, "lang", "en")
 	}

@@ -1,5 +1,5 @@
 // Package sandbox holds stand-ins for the third parties, on loopback, for `yizhan dev` and for
-// tests: a mail server, Aliyun's SMS interface and a receiver of webhooks. They check what the real
+// tests: a mail server, Aliyun's SMS interface, a receiver of webhooks and the robots of chat groups. They check what the real
 // ones check, fail on request, and show what they took in an [Inbox].
 package sandbox
 
@@ -16,7 +16,7 @@ import (
 // Config says where the stand-ins listen; each address must be a loopback address, and "" is a
 // free port of 127.0.0.1.
 type Config struct {
-	SMTPAddr, SMSAddr, WebhookAddr string
+	SMTPAddr, SMSAddr, WebhookAddr, RobotsAddr string
 	// SMTPTLS is "implicit", "starttls" or "none"; "" is none.
 	SMTPTLS string
 	// SMSTemplates gives the texts that the SMS provider holds, by template code, with ${name} for each
@@ -30,6 +30,7 @@ type Sandbox struct {
 	SMTP    *SMTP
 	SMS     *SMS
 	Webhook *Webhook
+	Robots  *Robots
 
 	inbox       Inbox
 	credentials Credentials
@@ -64,6 +65,9 @@ func Start(cfg Config) (*Sandbox, error) {
 	if s.Webhook, err = StartWebhook(WebhookConfig{Addr: cfg.WebhookAddr, Secret: s.credentials.WebhookSecret}, s.inbox.Add); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	if s.Robots, err = StartRobots(RobotsConfig{Addr: cfg.RobotsAddr}, s.inbox.Add); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	return s, nil
 }
 
@@ -94,6 +98,9 @@ func (s *Sandbox) WebhookURL(path string) string {
 // Close ends all stand-ins.
 func (s *Sandbox) Close() error {
 	var errs []error
+	if s.Robots != nil {
+		errs = append(errs, s.Robots.Close())
+	}
 	if s.Webhook != nil {
 		errs = append(errs, s.Webhook.Close())
 	}

@@ -1,191 +1,91 @@
-// Package webhook posts deliveries to an HTTP endpoint of somebody else.
+// Package webhook posts deliveries to an HTTP endpoint of somebody else: a receiver of Standard Webhooks, or
+// the robot of a chat group.
 //
-// The endpoint's address comes from configuration and its name from DNS, so it is checked when
-// connecting: no address inside, unless the operator allows it, and never one for cloud metadata.
-// A repeat does no harm: the receiver knows a message again by its webhook-id.
+// The endpoint's address comes from configuration, or from an event within bounds that the configuration sets,
+// and its name from DNS, so it is checked when connecting (channels/guard).
+// A repeat does no harm to a receiver of Standard Webhooks, who knows a message again by its webhook-id. Robots
+// know nothing again.
 package webhook
 
 import (
 	"bytes"
 	"context"
-	"crypto/x509"
-	"fmt"
 	"io"
 	"maps"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/yizhan-dev/yizhan/channels"
 	"github.com/yizhan-dev/yizhan/schemas"
 )
 
 const (
-	kind     = "webhook"
-	provider = "generic"
+	kind = "webhook"
 
-	defaultSlots   = 16
-	defaultTimeout = 15 * time.Second // the lower end of what Standard Webhooks gives a receiver
-	maxAnswer      = 64 << 10
+	maxAnswer = 64 << 10
+	maxGone   = 10_000 // destinations remembered for having said 410
 )
-
-// Config is a channel's section of yizhan.yaml.
-type Config struct {
-	channels.Common `yaml:",inline"`
-
-	Format string `yaml:"format,omitempty"` // "" is "standard"
-	// The address: in clear, or from a file or an environment variable when it is itself a credential.
-	URL     string `yaml:"url,omitempty"`
-	URLFile string `yaml:"url_file,omitempty"`
-	URLEnv  string `yaml:"url_env,omitempty"`
-	// The signing secret; several, separated by white space, while it is rotated.
-	SecretFile string `yaml:"secret_file,omitempty"`
-	SecretEnv  string `yaml:"secret_env,omitempty"`
-	// AllowPrivate lets the address lie in a private network or on this machine, on any port, and be http.
-	AllowPrivate bool `yaml:"allow_private,omitempty"`
-	// CAFile holds PEM certificates to trust beside the system's.
-	CAFile string `yaml:"ca_file,omitempty"`
-}
 
 // format is what one kind of receiver wants to be sent, and how it says no.
 type format interface {
-	request(d *schemas.Delivery, now time.Time) (body []byte, header http.Header, err error)
+	provider() string
+	// request makes the request of an attempt at now to the address u, signed for this instant.
+	request(d *schemas.Delivery, u *url.URL, now time.Time) (*request, *channels.Failure)
 	// read judges an answer; nil is acceptance.
 	read(status int, header http.Header, body []byte, now time.Time) *channels.Failure
 }
 
-// formats are the kinds of receivers, each opened with its secret.
-var formats = map[string]func(secret string) (format, error){
-	"standard": newStandard,
+// request is what a format makes of a delivery.
+type request struct {
+	url    *url.URL
+	header http.Header
+	body   []byte
+	// shortened says how the text was made to fit; "" when all of it is there.
+	shortened string
+	// signatures and other values of this moment, which nobody may see while they are good.
+	signatures []string
 }
 
-// Channel posts to one endpoint. Safe for concurrent use.
+// formats are the kinds of receivers, each opened with its settings and its secret.
+var formats = map[string]func(cfg *Config, secret string) (format, error){
+	"standard": newStandard,
+	"dingtalk": newDingTalk,
+	"wecom":    newWeCom,
+	"feishu":   newFeishu,
+	"slack":    newSlack,
+}
+
+func known() string { return strings.Join(slices.Sorted(maps.Keys(formats)), ", ") }
+
+// Channel posts to one endpoint, or to those that events name. Safe for concurrent use.
 type Channel struct {
+	name   string
 	traits channels.Traits
 	format format
-	url    *url.URL
+	url    *url.URL // nil: every event has to name one
 	client *http.Client
-	now    func() time.Time
+	// destinations are nil where events may name no address. Theirs is a client of its own: what the
+	// operator allows for the configured address does not hold for what an event says.
+	destinations *Destinations
+	away         *http.Client
+	log          *zap.Logger
+	now          func() time.Time
+
+	mu   sync.Mutex
+	gone map[string]bool // destinations that said 410 and were reported
 }
 
-var _ channels.Factory = New
-
-// New opens the channel; it makes no connection. The error is a [schemas.Invalid] where a setting
-// cannot be used, and never contains the secret or the address.
-func New(env channels.Env, decode func(into any) error) (channels.Channel, error) {
-	var cfg Config
-	if err := decode(&cfg); err != nil {
-		return nil, err
-	}
-	if err := cfg.Common.Check(); err != nil {
-		return nil, err
-	}
-	if cfg.Format == "" {
-		cfg.Format = "standard"
-	}
-	if cfg.Slots == 0 {
-		cfg.Slots = defaultSlots
-	}
-	if cfg.Timeout == 0 {
-		cfg.Timeout = defaultTimeout
-	}
-	open, ok := formats[cfg.Format]
-	if !ok {
-		known := strings.Join(slices.Sorted(maps.Keys(formats)), ", ")
-		return nil, channels.BadSetting("format",
-			"未知的格式“"+cfg.Format+"”，可用的有："+known, "unknown format \""+cfg.Format+"\"; known are: "+known)
-	}
-	secret, err := env.Secret(cfg.SecretFile, cfg.SecretEnv)
-	if err != nil {
-		return nil, channels.BadSetting("secret_file", "无法读取密钥："+err.Error(), err.Error())
-	}
-	f, err := open(secret)
-	if err != nil {
-		return nil, err
-	}
-	r := public
-	switch {
-	case cfg.AllowPrivate:
-		r = everywhere
-	case env.Simulated:
-		r = publicAndMe
-	}
-	u, err := address(env, cfg, r)
-	if err != nil {
-		return nil, err
-	}
-	roots, err := roots(env, cfg.CAFile)
-	if err != nil {
-		return nil, err
-	}
-	// Every slot of every priority may call at once.
-	conns := cfg.Slots * len(schemas.Priorities)
-	return &Channel{
-		traits: channels.Traits{Kind: kind, Provider: provider, Address: channels.None, Idempotent: true, Slots: cfg.Slots, Timeout: cfg.Timeout},
-		format: f,
-		url:    u,
-		client: &http.Client{
-			Transport: newTransport(guard(r), roots, conns, cfg.Timeout),
-			// Followed, a redirect would carry the message to an address that nobody configured.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-		now: time.Now,
-	}, nil
-}
-
-// address reads and checks the URL. No error shows it: a path or query is often the credential.
-func address(env channels.Env, cfg Config, r reach) (*url.URL, error) {
-	s := cfg.URL
-	if cfg.URLFile != "" || cfg.URLEnv != "" {
-		if s != "" {
-			return nil, channels.BadSetting("url", "url、url_file、url_env 只能填写一个", "give only one of url, url_file and url_env")
-		}
-		var err error
-		if s, err = env.Secret(cfg.URLFile, cfg.URLEnv); err != nil {
-			return nil, channels.BadSetting("url_file", "无法读取地址："+err.Error(), err.Error())
-		}
-	}
-	u, err := url.Parse(strings.TrimSpace(s))
-	switch {
-	case err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http":
-		return nil, channels.BadSetting("url", "请填写完整的 https 地址", "give a complete https address")
-	case u.User != nil:
-		return nil, channels.BadSetting("url", "地址中不得包含用户名和密码", "the address must not hold a user name or password")
-	case u.Scheme == "http" && r != everywhere && !(r == publicAndMe && isLoopback(u.Hostname())):
-		return nil, channels.BadSetting("url",
-			"地址必须使用 https；内网地址如需使用 http，请设置 allow_private: true",
-			"the address must be https; for http within your own network set allow_private: true")
-	}
-	u.Fragment = ""
-	return u, nil
-}
-
-func isLoopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
-}
-
-// roots are the certificates to trust; nil is the system's.
-func roots(env channels.Env, file string) (*x509.CertPool, error) {
-	if file == "" {
-		return nil, nil
-	}
-	pem, err := env.Secret(file, "")
-	if err != nil {
-		return nil, channels.BadSetting("ca_file", "无法读取证书文件："+err.Error(), err.Error())
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		return nil, fmt.Errorf("webhook: %w", err)
-	}
-	if !pool.AppendCertsFromPEM([]byte(pem)) {
-		return nil, channels.BadSetting("ca_file", "文件中没有可用的 PEM 证书", "there is no PEM certificate in the file")
-	}
-	return pool, nil
-}
+var (
+	_ channels.Factory   = New
+	_ channels.Destined  = (*Channel)(nil)
+	_ channels.Previewer = (*Channel)(nil)
+)
 
 // Traits says what the dispatcher must know of the channel.
 func (c *Channel) Traits() channels.Traits { return c.traits }
@@ -193,46 +93,139 @@ func (c *Channel) Traits() channels.Traits { return c.traits }
 // Close ends the idle connections.
 func (c *Channel) Close() error {
 	c.client.CloseIdleConnections()
+	if c.away != nil {
+		c.away.CloseIdleConnections()
+	}
 	return nil
+}
+
+// prepare makes the request of d, and says who is to send it.
+func (c *Channel) prepare(d *schemas.Delivery) (*request, *http.Client, *channels.Failure) {
+	u, client := c.url, c.client
+	if d.To.URL != "" {
+		var f *channels.Failure
+		if u, f = c.destinations.chosen(d.To.URL); f != nil {
+			return nil, nil, f
+		}
+		client = c.away
+	}
+	if u == nil {
+		return nil, nil, &channels.Failure{
+			Kind: kind, Provider: provider, Code: "dispatcher:bad-destination", Class: channels.BadTarget,
+			Line: "the event gives no address, and this channel has none of its own",
+		}
+	}
+	r, f := c.format.request(d, u, c.now())
+	if f != nil {
+		return nil, nil, f
+	}
+	r.header.Set("Content-Type", "application/json")
+	r.header.Set("User-Agent", "Yizhan")
+	return r, client, nil
 }
 
 // Send posts the delivery once. Every error is a *channels.Failure.
 func (c *Channel) Send(ctx context.Context, d *schemas.Delivery) (channels.Receipt, error) {
-	body, header, err := c.format.request(d, c.now())
-	if err != nil { // the payload is no JSON; its text would show it
-		return channels.Receipt{}, &channels.Failure{Kind: kind, Provider: "dispatcher", Code: "dispatcher:bad-payload", Class: channels.Content}
+	r, client, f := c.prepare(d)
+	if f != nil {
+		return channels.Receipt{}, f
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.traits.Timeout)
 	defer cancel()
 	ctx, written := channels.TraceWritten(ctx)
 	req := (&http.Request{
-		Method: http.MethodPost, URL: c.url, Host: c.url.Host, Header: header,
-		Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
+		Method: http.MethodPost, URL: r.url, Host: r.url.Host, Header: r.header,
+		Body: io.NopCloser(bytes.NewReader(r.body)), ContentLength: int64(len(r.body)),
 		// A kept connection that turns out dead before anything was written is replaced.
-		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
+		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(r.body)), nil },
 	}).WithContext(ctx)
-	header.Set("Content-Type", "application/json")
-	header.Set("User-Agent", "Yizhan")
-	resp, err := c.client.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
-		return channels.Receipt{}, channels.FromNet(kind, provider, err, written())
+		if f := fromProxy(c.format.provider(), channels.WithoutURL(err)); f != nil {
+			return channels.Receipt{}, f
+		}
+		return channels.Receipt{}, channels.FromNet(kind, c.format.provider(), err, written())
 	}
 	defer resp.Body.Close()
 	// Of a longer or broken answer, the beginning and the status still count.
-	answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	answer, readErr := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if f := c.format.read(resp.StatusCode, resp.Header, answer, c.now()); f != nil {
-		f.Line = c.hide(f.Line)
+		if f.Code == noCode && readErr != nil { // the code was still to come
+			f = channels.FromNet(kind, c.format.provider(), readErr, true)
+		}
+		f.Line = r.hide(f.Line)
+		if f.Code == "http:410" {
+			c.reportGone(r.url.Host)
+		}
 		return channels.Receipt{}, f
 	}
-	return channels.Receipt{ID: d.ID, Reply: channels.Line(resp.Status)}, nil
+	receipt := channels.Receipt{ID: d.ID, Reply: channels.Line(resp.Status)}
+	if r.shortened != "" {
+		receipt.Reply += "; " + r.shortened
+	}
+	return receipt, nil
 }
 
-// hide takes what may be a credential, the path and query of our own address, out of an answer's words.
-func (c *Channel) hide(line string) string {
-	for _, s := range []string{c.url.RequestURI(), c.url.EscapedPath(), c.url.Path} {
+// reportGone tells the operator, once for each destination, that it wants no more messages.
+func (c *Channel) reportGone(host string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone[host] {
+		return
+	}
+	if c.gone == nil || len(c.gone) >= maxGone {
+		c.gone = make(map[string]bool)
+	}
+	c.gone[host] = true
+	c.log.Error("the receiver answered 410 Gone: it wants no more messages; ask it, then correct or remove the channel",
+		zap.String("channel", c.name), zap.String("host", host))
+}
+
+// minSecretPart is how long a piece of an address must be to be taken for a credential.
+const minSecretPart = 6
+
+// hide takes what may be a credential, the path and query of the address and signatures, out of an answer's words.
+func (r *request) hide(line string) string {
+	for _, s := range []string{r.url.RequestURI(), r.url.EscapedPath(), r.url.Path} {
 		if len(s) > 1 {
 			line = strings.ReplaceAll(line, s, "/…")
 		}
 	}
+	parts := slices.Clone(r.signatures)
+	for _, values := range r.url.Query() {
+		parts = append(parts, values...)
+	}
+	for _, s := range append(parts, strings.Split(r.url.Path, "/")...) {
+		if len(s) >= minSecretPart {
+			line = strings.ReplaceAll(line, s, "…")
+		}
+	}
 	return line
+}
+
+// Preview shows the request that Send would make now, without the parts of the address that may be credentials and
+// without signatures.
+func (c *Channel) Preview(d *schemas.Delivery) (channels.Wire, error) {
+	r, _, f := c.prepare(d)
+	if f != nil {
+		return channels.Wire{}, f
+	}
+	w := channels.Wire{Method: http.MethodPost, URL: r.url.Scheme + "://" + r.url.Host + "/…", ContentType: r.header.Get("Content-Type")}
+	masked := func(s string) string {
+		for _, signature := range r.signatures {
+			s = strings.ReplaceAll(s, signature, channels.Masked)
+		}
+		return s
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.header)) {
+		w.Header = append(w.Header, [2]string{name, masked(r.header.Get(name))})
+	}
+	w.Body = []byte(masked(string(r.body)))
+	if len(r.signatures) > 0 {
+		w.Notes = append(w.Notes, schemas.Text{Zh: "时间戳和签名在发送时生成", En: "timestamp and signature are made when it is sent"})
+	}
+	if r.shortened != "" {
+		w.Notes = append(w.Notes, schemas.Text{Zh: "内容过长，已截短：" + r.shortened, En: r.shortened})
+	}
+	return w, nil
 }

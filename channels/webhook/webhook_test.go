@@ -1,30 +1,39 @@
 package webhook
 
 import (
+	"bytes"
+	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/yizhan-dev/yizhan/channels"
 	"github.com/yizhan-dev/yizhan/channels/channeltest"
+	"github.com/yizhan-dev/yizhan/channels/explain"
 	"github.com/yizhan-dev/yizhan/channels/sandbox"
 	"github.com/yizhan-dev/yizhan/schemas"
 )
 
 // The vector of the Standard Webhooks libraries.
 func TestSignatureVector(t *testing.T) {
-	f, err := newStandard("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+	f, err := newStandard(&Config{}, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,47 +45,178 @@ func TestSignatureVector(t *testing.T) {
 
 func TestRotationSignsWithBoth(t *testing.T) {
 	old := "whsec_" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("o", 24)))
-	f, err := newStandard(secret + "\n" + old)
+	f, err := newStandard(&Config{}, secret+"\n"+old)
 	if err != nil {
 		t.Fatal(err)
 	}
-	body, header, err := f.request(channeltest.Delivery(1), time.Now())
-	if err != nil {
-		t.Fatal(err)
+	r, failure := f.request(channeltest.Delivery(1), &url.URL{}, time.Now())
+	if failure != nil {
+		t.Fatal(failure)
 	}
 	for _, s := range []string{secret, old} {
 		v, err := standardwebhooks.NewWebhook(s)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := v.Verify(body, header); err != nil {
+		if err := v.Verify(r.body, r.header); err != nil {
 			t.Errorf("a receiver with only one of the secrets: %v", err)
 		}
 	}
 }
 
+// An ed25519 key signs with v1a, beside a shared secret while a receiver changes over; both kinds of receivers verify.
+func TestPublicKeySignature(t *testing.T) {
+	seed := bytes.Repeat([]byte{7}, ed25519.SeedSize)
+	key := ed25519.NewKeyFromSeed(seed)
+	for _, form := range [][]byte{seed, key} {
+		f, err := newStandard(&Config{}, "whsk_"+base64.StdEncoding.EncodeToString(form)+" "+secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now()
+		r, failure := f.request(channeltest.Delivery(1), &url.URL{}, now)
+		if failure != nil {
+			t.Fatal(failure)
+		}
+		signatures := strings.Fields(r.header.Get("Webhook-Signature"))
+		if len(signatures) != 2 || !strings.HasPrefix(signatures[0], "v1a,") || !strings.HasPrefix(signatures[1], "v1,") {
+			t.Fatalf("signatures = %q", signatures)
+		}
+		signature, err := base64.StdEncoding.DecodeString(signatures[0][len("v1a,"):])
+		if err != nil {
+			t.Fatal(err)
+		}
+		// As a receiver has it: the public key that we tell, and the raw request.
+		public, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(f.(standard).keys[0].(private).public(), "whpk_"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		signed := r.header.Get("Webhook-Id") + "." + r.header.Get("Webhook-Timestamp") + "." + string(r.body)
+		if !ed25519.Verify(public, []byte(signed), signature) || !bytes.Equal(public, key[ed25519.SeedSize:]) {
+			t.Error("the signature does not verify under the public key")
+		}
+		v, err := standardwebhooks.NewWebhook(secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := v.Verify(r.body, r.header); err != nil {
+			t.Errorf("a receiver that knows v1 only: %v", err)
+		}
+	}
+	wrong := append(bytes.Clone(seed), make([]byte, 32)...) // a public key that is not the seed's
+	for _, bad := range []string{"whsk_", "whsk_c2hvcnQ=", "whsk_" + base64.StdEncoding.EncodeToString(wrong), "whpk_" + base64.StdEncoding.EncodeToString(seed)} {
+		if _, err := newStandard(&Config{}, bad); err == nil {
+			t.Errorf("took %s for a key", bad)
+		}
+	}
+}
+
+// 410 ends the delivery, and the operator hears of it once for each destination.
+func TestGoneIsReportedOnce(t *testing.T) {
+	far, err := sandbox.StartWebhook(sandbox.WebhookConfig{Secret: secret}, func(sandbox.Item) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { far.Close() })
+	core, logs := observer.New(zapcore.DebugLevel)
+	ch := mustOpen(t, channels.Env{Name: "partner", Simulated: true, Log: zap.New(core)}, "kind: webhook\nurl: "+far.URL()+"/hook/410\n")
+	for n := range 3 {
+		_, err := ch.Send(t.Context(), channeltest.Delivery(n))
+		if f := channels.Explain(err); f.Code != "http:410" || f.Class != channels.Permanent || !explain.Default().Explain(f).Known || explain.Default().Explain(f).Retry != "no" {
+			t.Errorf("%+v, want http:410, permanent", f)
+		}
+	}
+	said := logs.FilterLevelExact(zapcore.ErrorLevel).All()
+	if len(said) != 1 || said[0].ContextMap()["channel"] != "partner" || strings.Contains(fmt.Sprint(said[0]), "/hook/") {
+		t.Errorf("logged %v, want one line without the path", said)
+	}
+}
+
+// What Preview shows is what the receiver gets, without the credentials.
+func TestPreviewIsWhatIsSent(t *testing.T) {
+	type got struct {
+		header http.Header
+		body   string
+	}
+	var last got
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		last = got{r.Header, string(b)}
+		_, _ = io.WriteString(w, `{"errcode":0,"code":0}`)
+	}))
+	t.Cleanup(server.Close)
+	t.Setenv("YIZHAN_TEST_ROBOT_SECRET", "SECsecret7391")
+	t.Setenv("YIZHAN_TEST_HOOK_SECRET", secret)
+	for format, more := range map[string]string{
+		"standard": "secret_env: YIZHAN_TEST_HOOK_SECRET\nurl: " + server.URL + "/hook/token7391",
+		"dingtalk": "secret_env: YIZHAN_TEST_ROBOT_SECRET\nurl: " + server.URL + "/robot/send?access_token=token7391",
+		"wecom":    "url: " + server.URL + "/cgi-bin/webhook/send?key=token7391",
+		"feishu":   "secret_env: YIZHAN_TEST_ROBOT_SECRET\nurl: " + server.URL + "/open-apis/bot/v2/hook/token7391",
+	} {
+		ch, err := open(t, channels.Env{Simulated: true}, "kind: webhook\nformat: "+format+"\n"+more+"\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := time.Unix(1_700_000_000, 0)
+		ch.now = func() time.Time { return at }
+		d := channeltest.Delivery(1)
+		w, err := ch.Preview(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ch.Send(t.Context(), d); err != nil {
+			t.Fatalf("%s: %v", format, err)
+		}
+		shown := fmt.Sprint(w.URL, w.Header, string(w.Body), w.Notes)
+		if strings.Contains(shown, "secret7391") || strings.Contains(shown, "token7391") || w.URL != server.URL+"/…" || w.Method != http.MethodPost {
+			t.Errorf("%s: %s", format, shown)
+		}
+		want := last.body
+		if format == "feishu" { // its signature stands in the body
+			var body map[string]any
+			if err := json.Unmarshal([]byte(want), &body); err != nil {
+				t.Fatal(err)
+			}
+			want = strings.Replace(want, body["sign"].(string), channels.Masked, 1)
+		}
+		if string(w.Body) != want {
+			t.Errorf("%s: preview %s\nsent %s", format, w.Body, want)
+		}
+		for _, h := range w.Header {
+			if v := last.header.Get(h[0]); v != h[1] && h[1] != channels.Masked {
+				t.Errorf("%s: header %s: preview %q, sent %q", format, h[0], h[1], v)
+			}
+		}
+	}
+}
+
 func TestBody(t *testing.T) {
-	f, err := newStandard(secret)
+	f, err := newStandard(&Config{}, secret)
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := channeltest.Delivery(1)
 	d.Event.Time = time.Date(2026, 11, 23, 9, 0, 0, 0, time.FixedZone("", 8*3600))
 	d.Message.Payload = schemas.Raw(`{"amount": "1 < 2", "n": 12345678901234567890}`)
-	first, _, err := f.request(d, time.Unix(1, 0))
-	if err != nil {
-		t.Fatal(err)
+	body := func(at int64) string {
+		t.Helper()
+		r, failure := f.request(d, &url.URL{}, time.Unix(at, 0))
+		if failure != nil {
+			t.Fatal(failure)
+		}
+		return string(r.body)
 	}
-	if want := `{"type":"erp.invoice.due","timestamp":"2026-11-23T01:00:00Z","data":{"amount":"1 < 2","n":12345678901234567890}}`; string(first) != want {
+	first := body(1)
+	if want := `{"type":"erp.invoice.due","timestamp":"2026-11-23T01:00:00Z","data":{"amount":"1 < 2","n":12345678901234567890}}`; first != want {
 		t.Errorf("body = %s\nwant   %s", first, want)
 	}
-	if second, _, _ := f.request(d, time.Unix(2, 0)); string(second) != string(first) {
+	if second := body(2); second != first {
 		t.Errorf("the second attempt's body differs: %s", second)
 	}
 	d.Message.Payload = nil
 	var text struct{ Data map[string]string }
-	if b, _, err := f.request(d, time.Now()); err != nil || json.Unmarshal(b, &text) != nil || text.Data["text"] != d.Message.Text {
-		t.Errorf("without a payload: %s, %v", b, err)
+	if b := body(1); json.Unmarshal([]byte(b), &text) != nil || text.Data["text"] != d.Message.Text {
+		t.Errorf("without a payload: %s", b)
 	}
 	d.Message.Payload = schemas.Raw(`{"canary`)
 	_, err = mustOpen(t, channels.Env{}, "kind: webhook\nurl: https://partner.example\n").Send(t.Context(), d)
@@ -177,6 +317,10 @@ func TestConfig(t *testing.T) {
 		{"secret_file: good\nurl: https://a.example\nurl_file: url\n", "/url"},
 		{"secret_file: good\nurl: https://a.example\nformat: carrier-pigeon\n", "/format"},
 		{"secret_file: good\nurl: https://a.example\nca_file: good\n", "/ca_file"},
+		{"secret_file: good\nurl: https://a.example:99999\n", "/url"},
+		{"secret_file: good\nurl: https://a.example\nmessage: text\n", "/message"},
+		{"secret_file: good\nurl: https://a.example\nkeyword: x\n", "/keyword"},
+		{"secret_file: good\nurl: https://a.example\nat: {all: true}\n", "/at"},
 		{"secret_file: good\nurl: https://a.example\nslots: 5000\n", "/slots"},
 		{"secret_file: good\nurl: https://a.example\ntimeout: 1ms\n", "/timeout"},
 	} {

@@ -315,6 +315,9 @@ func TestGoodConfigs(t *testing.T) {
 		"channels: {m: {kind: email, host: relay, tls: none, insecure: true, from: a@example.com, port: , rate: , auth: }}",
 		"channels: {s: {kind: sms, provider: aliyun, signature: 华星科技, access_key_id_file: id, access_key_secret_file: secret, endpoint: '', region: , rate: 100/s}}",
 		"channels: {w: {kind: webhook, format: , url: 'https://partner.example.com/hook', secret_file: hook, allow_private: false}}",
+		"channels: {w: {kind: webhook, destinations: {hosts: ['*.example.com']}, secret_file: hook, proxy: 'http://10.0.0.1:3128'}}",
+		"channels: {r: {kind: webhook, format: wecom, url: 'https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=x', message: text, keyword: 告警, at: {mobiles: ['13800138000'], all: true, recipients: true}}}",
+		"channels: {r: {kind: webhook, format: slack, url: 'https://hooks.slack.com/services/x', message: card}}",
 		"channels: {w: {kind: webhook, format: standard, url_file: url, secret_file: hook}, v-1_a: {kind: webhook, url: 'http://10.0.0.1:8080/', secret_file: hook, allow_private: true, slots: 1024, timeout: 1s}}",
 	} {
 		if err := tryConfig(t, dir, doc); err != nil {

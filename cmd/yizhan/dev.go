@@ -176,6 +176,7 @@ func writeDev(dir string, o devOptions, sb *sandbox.Sandbox) (file string, err e
 	if err := tmpl.Execute(&conf, map[string]string{
 		"DataDir": filepath.ToSlash(dir), "Listen": o.listen, "BrokerListen": o.brokerListen, "LogLevel": o.logLevel, "SMTPPort": port,
 		"Username": cred.Username, "SMSEndpoint": sb.SMSEndpoint(), "Webhook": strings.TrimSuffix(sb.WebhookURL(""), "/"),
+		"DingTalk": sb.Robots.RobotURL("dingtalk"), "WeCom": sb.Robots.RobotURL("wecom"), "Feishu": sb.Robots.RobotURL("feishu"), "Slack": sb.Robots.RobotURL("slack"),
 	}); err != nil {
 		return "", err
 	}
@@ -186,6 +187,7 @@ func writeDev(dir string, o devOptions, sb *sandbox.Sandbox) (file string, err e
 	files := map[string][]byte{
 		"yizhan.yaml": conf.Bytes(), "smtp-ca.pem": sb.SMTP.CACertPEM(), "smtp-password": []byte(cred.Password),
 		"sms-key-id": []byte(cred.AccessKeyID), "sms-key-secret": []byte(cred.AccessKeySecret), "webhook-secret": []byte(cred.WebhookSecret),
+		"dingtalk-secret": []byte(sb.Robots.Secret("dingtalk")), "feishu-secret": []byte(sb.Robots.Secret("feishu")),
 	}
 	if _, err := os.Stat(filepath.Join(dir, "rules.yaml")); errors.Is(err, os.ErrNotExist) {
 		files["rules.yaml"] = ruleFile

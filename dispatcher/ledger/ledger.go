@@ -138,7 +138,7 @@ func (l *Ledger) Recipient(r schemas.Recipient, channel string, address string) 
 	case address == "email":
 		return l.Hash(r.Email)
 	}
-	return l.Hash("channel:" + channel)
+	return l.Hash(schemas.Recipient{Webhook: channel, URL: r.URL}.WebhookAddress())
 }
 
 // Subject is where the delivery's records stand.

@@ -89,3 +89,17 @@ func TestNotes(t *testing.T) {
 		t.Errorf("the notes changed; look at them, then go test -update\n%s", b.String())
 	}
 }
+
+// The address that an event names is part of the recipient: two partners behind one channel are two stories.
+func TestRecipientHasItsAddress(t *testing.T) {
+	l := &Ledger{}
+	plain := l.Recipient(schemas.Recipient{Webhook: "partner"}, "partner", "none")
+	if got := l.Hash("channel:partner"); got != plain {
+		t.Errorf("without an address: %s, want %s as before", plain, got)
+	}
+	one := l.Recipient(schemas.Recipient{Webhook: "partner", URL: "https://a.example.com/1"}, "partner", "none")
+	two := l.Recipient(schemas.Recipient{Webhook: "partner", URL: "https://a.example.com/2"}, "partner", "none")
+	if one == plain || one == two || strings.Contains(one, "example") {
+		t.Errorf("hashes %s, %s, %s", plain, one, two)
+	}
+}
