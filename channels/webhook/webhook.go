@@ -69,6 +69,7 @@ type Channel struct {
 	traits channels.Traits
 	format format
 	url    *url.URL // nil: every event has to name one
+	way    way
 	client *http.Client
 	// destinations are nil where events may name no address. Theirs is a client of its own: what the
 	// operator allows for the configured address does not hold for what an event says.
@@ -141,10 +142,7 @@ func (c *Channel) Send(ctx context.Context, d *schemas.Delivery) (channels.Recei
 	}).WithContext(ctx)
 	resp, err := client.Do(req)
 	if err != nil {
-		if f := fromProxy(c.format.provider(), channels.WithoutURL(err)); f != nil {
-			return channels.Receipt{}, f
-		}
-		return channels.Receipt{}, channels.FromNet(kind, c.format.provider(), err, written())
+		return channels.Receipt{}, c.broken(err, written())
 	}
 	defer resp.Body.Close()
 	// Of a longer or broken answer, the beginning and the status still count.
@@ -164,6 +162,14 @@ func (c *Channel) Send(ctx context.Context, d *schemas.Delivery) (channels.Recei
 		receipt.Reply += "; " + r.shortened
 	}
 	return receipt, nil
+}
+
+// broken reads an error of a request that got no answer.
+func (c *Channel) broken(err error, written bool) *channels.Failure {
+	if f := fromProxy(c.format.provider(), channels.WithoutURL(err)); f != nil {
+		return f
+	}
+	return channels.FromNet(kind, c.format.provider(), err, written)
 }
 
 // reportGone tells the operator, once for each destination, that it wants no more messages.
