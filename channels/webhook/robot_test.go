@@ -6,7 +6,9 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -282,6 +284,18 @@ func TestShortening(t *testing.T) {
 				t.Errorf("WeCom, %s of %d bytes: shortened %q, %v", form, limit+over, shortened, err)
 			}
 		}
+	}
+}
+
+// Words of the address are left in a platform's answer, its credentials are not.
+func TestAnswersHideTheToken(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"errcode":93000,"errmsg":"invalid webhook url key=token7391, send again"}`)
+	}))
+	t.Cleanup(server.Close)
+	_, err := openRobot(t, "wecom", "url: "+server.URL+"/cgi-bin/webhook/send?key=token7391").Send(t.Context(), channeltest.Delivery(1))
+	if f := channels.Explain(err); f.Line != "invalid webhook url key=…, send again" {
+		t.Errorf("Line = %q", f.Line)
 	}
 }
 
