@@ -17,8 +17,11 @@ func TestEachAddressIsADelivery(t *testing.T) {
 	e := &schemas.Event{ID: "1", Source: "/erp", Type: "erp.test", Tenant: "acme", Data: schemas.Data{
 		Content: &schemas.Content{Text: "x"},
 		To: []schemas.Recipient{
-			{Webhook: "partner"}, {Webhook: "partner", URL: "https://a.example.com/1"}, {Webhook: "partner", URL: "https://a.example.com/2"},
-			{Webhook: "partner", URL: "https://a.example.com/1"}, {Webhook: "partner"},
+			{Webhook: "partner"},
+			{Webhook: "partner", URL: "https://a.example.com/1"},
+			{Webhook: "partner", URL: "https://a.example.com/2"},
+			{Webhook: "partner", URL: "https://a.example.com/1"},
+			{Webhook: "partner"},
 		},
 	}}
 	p, refusal := b.Plan(e, func(string) (Channel, bool) { return Channel{Kind: "webhook", Address: "none"}, true }, time.Now())

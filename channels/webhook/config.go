@@ -135,7 +135,7 @@ func connect(env channels.Env, cfg Config, f format) (channels.Channel, error) {
 	if ch.url, err = address(env, cfg, w.reach); err != nil {
 		return nil, err
 	}
-	ch.client = w.client()
+	ch.way, ch.client = w, w.client()
 	if s, ok := f.(standard); ok {
 		for _, key := range s.keys {
 			if k, ok := key.(private); ok {

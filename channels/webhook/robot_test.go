@@ -6,7 +6,9 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -285,6 +287,18 @@ func TestShortening(t *testing.T) {
 	}
 }
 
+// Words of the address are left in a platform's answer, its credentials are not.
+func TestAnswersHideTheToken(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"errcode":93000,"errmsg":"invalid webhook url key=token7391, send again"}`)
+	}))
+	t.Cleanup(server.Close)
+	_, err := openRobot(t, "wecom", "url: "+server.URL+"/cgi-bin/webhook/send?key=token7391").Send(t.Context(), channeltest.Delivery(1))
+	if f := channels.Explain(err); f.Line != "invalid webhook url key=…, send again" {
+		t.Errorf("Line = %q", f.Line)
+	}
+}
+
 func TestNoText(t *testing.T) {
 	d := channeltest.Delivery(1)
 	d.Message = schemas.Message{Payload: schemas.Raw(`{"a":1}`)}
@@ -361,17 +375,32 @@ func TestCodes(t *testing.T) {
 		{"feishu", "19022", "Ip Not Allowed", config},
 		{"feishu", "19024", "Key Words Not Found", content},
 		{"feishu", "99991400", "request trigger frequency limit", want{channels.Throttled, minute}},
-		{"slack", "invalid_payload", "400", content},
-		{"slack", "user_not_found", "400", config},
-		{"slack", "action_prohibited", "403", config},
+		{"slack", "no_service", "404", config},
+		{"slack", "no_service_id", "404", config},
+		{"slack", "no_active_hooks", "404", config},
+		{"slack", "no_team", "404", config},
+		{"slack", "team_disabled", "403", config},
+		{"slack", "invalid_token", "403", config},
 		{"slack", "channel_not_found", "404", config},
 		{"slack", "channel_is_archived", "410", config},
-		{"slack", "rollup_error", "500", temporary},
+		{"slack", "user_not_found", "400", config},
+		{"slack", "action_prohibited", "403", config},
+		{"slack", "posting_to_general_channel_denied", "403", config},
+		{"slack", "invalid_payload", "400", content},
 		{"slack", "no_text", "400", content},
+		{"slack", "missing_text_or_fallback_or_attachments", "400", content},
 		{"slack", "invalid_blocks", "400", content},
-		{"slack", "no_service", "404", config},
-		{"slack", "no_team", "404", config},
-		{"slack", "invalid_token", "403", auth},
+		{"slack", "invalid_attachments", "400", content},
+		{"slack", "too_many_attachments", "400", content},
+		{"slack", "msg_too_long", "400", content},
+		{"slack", "rate_limited", "429", want{class: channels.Throttled}},
+		{"slack", "ratelimited", "429", want{class: channels.Throttled}},
+		{"slack", "message_limit_exceeded", "429", want{class: channels.Throttled}},
+		{"slack", "rollup_error", "500", temporary},
+		{"slack", "fatal_error", "500", temporary},
+		{"slack", "internal_error", "500", temporary},
+		{"slack", "request_timeout", "500", temporary},
+		{"slack", "service_unavailable", "503", temporary},
 	} {
 		r := openRobot(t, c.format, "").robot
 		status, body := 200, fmt.Sprintf(`{"errcode":%s,"errmsg":%q}`, c.code, c.words)
@@ -440,7 +469,8 @@ func TestOddAnswers(t *testing.T) {
 		{"slack", 204, "", "", "", false},
 		{"slack", 200, `{"ok":false,"error":"x"}`, noCode, channels.Unknown, true},
 		{"slack", 200, `<html>login</html>`, noCode, channels.Unknown, true},
-		{"slack", 429, `rate_limited`, "http:429", channels.Throttled, false},
+		{"slack", 429, `rate_limited`, "rate_limited", channels.Throttled, false},
+		{"slack", 429, `slow down`, "http:429", channels.Throttled, false},
 		{"slack", 410, `gone`, "http:410", channels.Permanent, false},
 	} {
 		f := openRobot(t, c.format, "").robot.read(c.status, http.Header{}, []byte(c.body), time.Now())

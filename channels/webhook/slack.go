@@ -32,11 +32,26 @@ var slackWords = map[string]verdict{
 	"channel_is_archived": {class: channels.Config},
 	"rollup_error":        {class: channels.Temporary},
 	// From memory.
-	"no_text":        {class: channels.Content},
-	"invalid_blocks": {class: channels.Content},
-	"no_service":     {class: channels.Config},
-	"no_team":        {class: channels.Config},
-	"invalid_token":  {class: channels.Auth},
+	"no_service":                        {class: channels.Config},
+	"no_service_id":                     {class: channels.Config},
+	"no_active_hooks":                   {class: channels.Config},
+	"no_team":                           {class: channels.Config},
+	"team_disabled":                     {class: channels.Config},
+	"invalid_token":                     {class: channels.Config},
+	"posting_to_general_channel_denied": {class: channels.Config},
+	"no_text":                           {class: channels.Content},
+	"missing_text_or_fallback_or_attachments": {class: channels.Content},
+	"invalid_blocks":         {class: channels.Content},
+	"invalid_attachments":    {class: channels.Content},
+	"too_many_attachments":   {class: channels.Content},
+	"msg_too_long":           {class: channels.Content},
+	"rate_limited":           {class: channels.Throttled},
+	"ratelimited":            {class: channels.Throttled},
+	"message_limit_exceeded": {class: channels.Throttled},
+	"fatal_error":            {class: channels.Temporary},
+	"internal_error":         {class: channels.Temporary},
+	"request_timeout":        {class: channels.Temporary},
+	"service_unavailable":    {class: channels.Temporary},
 }
 
 func newSlack(cfg *Config, secret string) (format, error) { return newRobot(slack{}, cfg, secret) }
@@ -131,7 +146,11 @@ func (slack) sign(_ string, u *url.URL, _ map[string]any, _ time.Time) (*url.URL
 func (slack) read(status int, header http.Header, body []byte, now time.Time) *channels.Failure {
 	word := strings.TrimSpace(string(body[:min(len(body), 4096)]))
 	if v, ok := slackWords[word]; ok {
-		return &channels.Failure{Kind: kind, Provider: "slack", Code: word, Class: v.class, Line: word}
+		f := &channels.Failure{Kind: kind, Provider: "slack", Code: word, Class: v.class, Line: word}
+		if v.class == channels.Throttled {
+			f.After = channels.RetryAfter(header.Get("Retry-After"), now)
+		}
+		return f
 	}
 	if f := channels.FromHTTP(kind, "slack", status, header, body, now); f != nil {
 		return f

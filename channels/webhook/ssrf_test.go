@@ -121,7 +121,7 @@ func TestNamesThatLeadInside(t *testing.T) {
 		blocked(t, host+", configured", err, "dispatcher:blocked-address", "dispatcher:blocked-port")
 		d.To = schemas.Recipient{Webhook: "partner", URL: "https://" + host + "/hook"}
 		_, err = ch.Send(t.Context(), d)
-		blocked(t, host+", from an event", err, "dispatcher:blocked-address", "dispatcher:blocked-port")
+		blocked(t, host+", from an event", err, "dispatcher:inner-destination")
 	}
 	if n := inside.Load(); n != 0 {
 		t.Errorf("%d requests arrived inside", n)
@@ -163,7 +163,7 @@ func TestAllowPrivateIsNotForEvents(t *testing.T) {
 	d := channeltest.Delivery(1)
 	d.To = schemas.Recipient{Webhook: "partner", URL: "https://inner.example.com/"}
 	_, err := ch.Send(t.Context(), d)
-	blocked(t, "an event's address", err, "dispatcher:blocked-address")
+	blocked(t, "an event's address", err, "dispatcher:inner-destination")
 	if got := ch.Destination(d); got != "inner.example.com" {
 		t.Errorf("Destination = %q", got)
 	}

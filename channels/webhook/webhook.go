@@ -69,6 +69,7 @@ type Channel struct {
 	traits channels.Traits
 	format format
 	url    *url.URL // nil: every event has to name one
+	way    way
 	client *http.Client
 	// destinations are nil where events may name no address. Theirs is a client of its own: what the
 	// operator allows for the configured address does not hold for what an event says.
@@ -141,10 +142,12 @@ func (c *Channel) Send(ctx context.Context, d *schemas.Delivery) (channels.Recei
 	}).WithContext(ctx)
 	resp, err := client.Do(req)
 	if err != nil {
-		if f := fromProxy(c.format.provider(), channels.WithoutURL(err)); f != nil {
-			return channels.Receipt{}, f
+		f := c.broken(err, written())
+		if d.To.URL != "" && strings.HasPrefix(f.Code, "dispatcher:blocked-") {
+			// Not the channel's fault: nothing else that goes over it is in danger.
+			f.Code, f.Class = "dispatcher:inner-destination", channels.BadTarget
 		}
-		return channels.Receipt{}, channels.FromNet(kind, c.format.provider(), err, written())
+		return channels.Receipt{}, f
 	}
 	defer resp.Body.Close()
 	// Of a longer or broken answer, the beginning and the status still count.
@@ -159,11 +162,22 @@ func (c *Channel) Send(ctx context.Context, d *schemas.Delivery) (channels.Recei
 		}
 		return channels.Receipt{}, f
 	}
-	receipt := channels.Receipt{ID: d.ID, Reply: channels.Line(resp.Status)}
+	receipt := channels.Receipt{Reply: channels.Line(resp.Status)}
+	if c.traits.Idempotent { // by this id; robots have none
+		receipt.ID = d.ID
+	}
 	if r.shortened != "" {
 		receipt.Reply += "; " + r.shortened
 	}
 	return receipt, nil
+}
+
+// broken reads an error of a request that got no answer.
+func (c *Channel) broken(err error, written bool) *channels.Failure {
+	if f := fromProxy(c.format.provider(), channels.WithoutURL(err)); f != nil {
+		return f
+	}
+	return channels.FromNet(kind, c.format.provider(), err, written)
 }
 
 // reportGone tells the operator, once for each destination, that it wants no more messages.
@@ -181,8 +195,10 @@ func (c *Channel) reportGone(host string) {
 		zap.String("channel", c.name), zap.String("host", host))
 }
 
-// minSecretPart is how long a piece of an address must be to be taken for a credential.
-const minSecretPart = 6
+// secretPart says whether a piece of an address may be a credential: "webhook" and "send" are words.
+func secretPart(s string) bool {
+	return len(s) >= 16 || len(s) >= 6 && strings.ContainsAny(s, "0123456789")
+}
 
 // hide takes what may be a credential, the path and query of the address and signatures, out of an answer's words.
 func (r *request) hide(line string) string {
@@ -196,7 +212,7 @@ func (r *request) hide(line string) string {
 		parts = append(parts, values...)
 	}
 	for _, s := range append(parts, strings.Split(r.url.Path, "/")...) {
-		if len(s) >= minSecretPart {
+		if secretPart(s) {
 			line = strings.ReplaceAll(line, s, "…")
 		}
 	}
