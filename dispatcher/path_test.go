@@ -101,7 +101,7 @@ func (f *far) questions() int {
 
 type rig struct {
 	*dispatcher.Dispatcher
-	t              *testing.T
+	t              testing.TB
 	sms, mail, web *far
 	logs           *observer.ObservedLogs
 	hasher         broker.Hasher
@@ -138,7 +138,7 @@ func inVirtualTime(t *testing.T, rulesYAML string, f func(r *rig)) {
 	})
 }
 
-func newRig(t *testing.T, dir, rulesYAML string, cfg dispatcher.Config) *rig {
+func newRig(t testing.TB, dir, rulesYAML string, cfg dispatcher.Config) *rig {
 	core, logs := observer.New(zap.DebugLevel)
 	log := zap.New(core)
 	bc := broker.Config{DataDir: dir, Sync: "1h"} // a sync every second makes virtual hours long
