@@ -101,7 +101,7 @@ func (f *far) questions() int {
 
 type rig struct {
 	*dispatcher.Dispatcher
-	t              *testing.T
+	t              testing.TB
 	sms, mail, web *far
 	logs           *observer.ObservedLogs
 	hasher         broker.Hasher
@@ -146,7 +146,7 @@ func inVirtualTimeWith(t *testing.T, rulesYAML string, cfg dispatcher.Config, ch
 	})
 }
 
-func newRig(t *testing.T, dir, rulesYAML string, cfg dispatcher.Config) *rig {
+func newRig(t testing.TB, dir, rulesYAML string, cfg dispatcher.Config) *rig {
 	core, logs := observer.New(zap.DebugLevel)
 	log := zap.New(core)
 	bc := broker.Config{DataDir: dir, Sync: "1h"} // a sync every second makes virtual hours long

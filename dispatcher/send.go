@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -249,7 +250,7 @@ func (d *Dispatcher) waits(ch channels.Channel, dl *schemas.Delivery, r *ledger.
 	case t.Receipts && asks:
 		r.Lookup, r.Due = 1, now.Add(times[0])
 	case t.Receipts, t.Bounces && hasAlternative(dl, schemas.WhenFailed):
-		r.Lookup, r.Due = len(times), now.Add(times[len(times)-1])
+		r.Lookup, r.Due, r.Step = len(times), now.Add(times[len(times)-1]), cmp.Or(r.Step, ledger.StepListens)
 	}
 }
 

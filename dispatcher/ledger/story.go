@@ -175,6 +175,9 @@ func Note(r *Record, why *Told) schemas.Text {
 	case r.State == schemas.Held && !r.Due.IsZero() && r.Step != StepShutdown && r.Step != StepNoTake:
 		t.Zh += "；" + in(r).Zh + "继续"
 		t.En += "; goes on " + in(r).En
+	case r.State == schemas.Accepted && r.Open() && (r.Step == StepListens || r.Step == StepDelayed):
+		t.Zh += "；等待对方通知（回执或退信），" + in(r).Zh + "不再等待"
+		t.En += "; waits for what the third party reports, and stops waiting " + in(r).En
 	case r.State == schemas.Accepted && r.Open():
 		t.Zh += "；等待回执，" + in(r).Zh + "仍无回执则向第三方查询"
 		t.En += "; waits for the receipt, and asks the third party " + in(r).En + " when none has come"
@@ -259,7 +262,7 @@ func note(r *Record) schemas.Text {
 		case StepReceipt:
 			return schemas.Text{Zh: "向第三方查询得知：已接受" + zh(receipt), En: "asked, the third party says: accepted" + receipt}
 		case StepReport:
-			return schemas.Text{Zh: "第三方的回执：已接受" + zh(receipt), En: "the third party's receipt says: accepted" + receipt}
+			return schemas.Text{Zh: "第三方通知：已接受" + zh(receipt), En: "the third party reports: accepted" + receipt}
 		case StepAwaits:
 			return schemas.Text{Zh: "没有收到回执；已向第三方查询，尚不知是否送达", En: "no receipt came; asked, the third party does not know yet whether it arrived"}
 		case StepUnasked:
@@ -270,9 +273,9 @@ func note(r *Record) schemas.Text {
 				En: "accepted by the third party; no receipt came and asking told nothing: nobody waits any more, and whether it arrived is not known",
 			}
 		case StepNoBounce:
-			return schemas.Text{Zh: "没有收到退信，按已送达处理，备用通道不再启用", En: "no bounce came: taken as arrived, the other channel is not needed"}
+			return schemas.Text{Zh: "没有收到退信，不再等待，备用通道不再启用", En: "no bounce came: nobody waits any more, and the other channel stays unused"}
 		case StepDelayed:
-			return schemas.Text{Zh: "对方邮件系统通知：尚未送达，仍在重试" + reported(r).Zh, En: "the third party reports that it has not arrived yet and is still being tried" + reported(r).En}
+			return schemas.Text{Zh: "对方邮件系统通知：尚未送达，仍在重试" + reported(r).Zh, En: "the third party reports" + reported(r).En + " that it has not arrived yet and is still being tried"}
 		}
 		return schemas.Text{
 			Zh: "第 " + n + " 次尝试：第三方已接受" + zh(receipt+took), En: "attempt " + n + ": accepted by the third party" + receipt + took,
@@ -280,13 +283,13 @@ func note(r *Record) schemas.Text {
 	case schemas.Delivered:
 		if r.Step == StepReport {
 			return schemas.Text{
-				Zh: "第三方的回执：已送达" + reported(r).Zh + zh(receipt), En: "the third party's receipt says: delivered" + reported(r).En + receipt,
+				Zh: "第三方通知：已送达" + reported(r).Zh + zh(receipt), En: "the third party reports: delivered" + reported(r).En + receipt,
 			}
 		}
 		return schemas.Text{Zh: "第三方确认已送达" + zh(receipt), En: "the third party confirms delivery" + receipt}
 	case schemas.Undelivered:
 		if r.Step == StepReport {
-			return schemas.Text{Zh: "第三方的回执：未送达" + reported(r).Zh, En: "the third party's receipt says: not delivered" + reported(r).En}
+			return schemas.Text{Zh: "第三方通知：未送达" + reported(r).Zh, En: "the third party reports: not delivered" + reported(r).En}
 		}
 		return schemas.Text{Zh: "第三方确认未送达", En: "the third party says it was not delivered"}
 	case schemas.Uncertain:
