@@ -77,6 +77,24 @@ func Limit(ch Channel, r Rate) Channel {
 	return l
 }
 
+// Unwrap is the channel behind the limit, for [As].
+func (l limited) Unwrap() Channel { return l.Channel }
+
+// As finds what a channel can do beyond [Channel], also behind [Limit].
+func As[T any](ch Channel) (T, bool) {
+	for {
+		if t, ok := ch.(T); ok {
+			return t, true
+		}
+		wrapped, ok := ch.(interface{ Unwrap() Channel })
+		if !ok {
+			var none T
+			return none, false
+		}
+		ch = wrapped.Unwrap()
+	}
+}
+
 // park gives the next free turn.
 func (l limited) park() time.Duration {
 	turn := l.parked.Reserve()

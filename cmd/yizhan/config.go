@@ -134,7 +134,11 @@ func (c *config) openChannel(name string, kinds map[string]channels.Factory, log
 	if err != nil {
 		return nil, err
 	}
-	return channels.Limit(ch, common.Rate), nil
+	rate := common.Rate
+	if rate.Count == 0 {
+		rate = ch.Traits().Rate // what the third party is known to allow
+	}
+	return channels.Limit(ch, rate), nil
 }
 
 func closeChannels(open map[string]channels.Channel) {
