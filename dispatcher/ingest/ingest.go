@@ -9,6 +9,7 @@
 //	story.go    what became of an event, and taking it back
 //	dead.go     dead letters and replays
 //	consents.go who agreed to what, and who refused
+//	unsubscribe.go the page behind a mail's link, by which its reader refuses more
 //	problem.go  how this API says no
 //	serve.go    the server, its limits and its end
 package ingest
@@ -31,6 +32,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
 
 	"github.com/yizhan-dev/yizhan/channels"
 	"github.com/yizhan-dev/yizhan/dispatcher"
@@ -56,6 +58,8 @@ type server struct {
 	nobody  *key // stands in for a key that does not exist, so that it takes as long
 	trusted []netip.Prefix
 	bodies  *semaphore.Weighted
+	// unsubscribes bounds what strangers make this process write.
+	unsubscribes *rate.Limiter
 
 	// accept stores checked events; nonce records one, false when it was seen before; healthy says why
 	// the broker cannot be used.
@@ -87,7 +91,8 @@ func newServer(cfg Config, log *zap.Logger) (*server, error) {
 	}
 	return &server{
 		cfg: cfg, log: log, keys: o.keys, trusted: o.trusted, bodies: semaphore.NewWeighted(maxBodies),
-		nobody: &key{secrets: []secret{{rand.Text(), []byte(rand.Text())}}},
+		unsubscribes: rate.NewLimiter(unsubscribes, unsubscribes),
+		nobody:       &key{secrets: []secret{{rand.Text(), []byte(rand.Text())}}},
 	}, nil
 }
 
@@ -110,6 +115,7 @@ func (s *server) routes() []route {
 			promhttp.Handler().ServeHTTP(w, r)
 			return nil
 		}}},
+		{"/v1/unsubscribe/{token}", map[string]handler{"GET": s.getUnsubscribe, "POST": s.postUnsubscribe}},
 	}
 	events := map[string]handler{}
 	if !s.cfg.NoPublish {
