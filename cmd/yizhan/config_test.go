@@ -159,6 +159,9 @@ func (a *agreement) value(where string, p map[string]any, typ reflect.Type) {
 	if !bilingual.MatchString(description) {
 		a.t.Errorf("%s: description %q is not “English. / 中文。”", where, description)
 	}
+	if typ.Kind() == reflect.Pointer { // a section that may be absent
+		typ = typ.Elem()
+	}
 	want := ""
 	switch {
 	case typ == reflect.TypeFor[time.Duration]():
