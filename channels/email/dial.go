@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/wneessen/go-mail/smtp"
@@ -52,7 +54,9 @@ func (c *channel) connect(ctx context.Context, token string) (*conn, *fault) {
 		return nil, &fault{phase: inConnect, err: err}
 	}
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
-	client, f := c.login(raw, token)
+	wire := &bounded{Conn: raw}
+	wire.renew()
+	client, f := c.login(wire, token)
 	if !stop() && f == nil {
 		f = &fault{phase: inGreeting, err: ctx.Err()}
 	}
@@ -60,7 +64,31 @@ func (c *channel) connect(ctx context.Context, token string) (*conn, *fault) {
 		_ = raw.Close()
 		return nil, f
 	}
-	return &conn{Client: client, close: raw.Close, born: time.Now()}, nil
+	return &conn{Client: client, wire: wire, close: raw.Close, born: time.Now()}, nil
+}
+
+// bounded is a connection over which the server may say only so much for each mail: net/textproto keeps a reply of
+// many lines whole, however long it gets.
+type bounded struct {
+	net.Conn
+	left atomic.Int64
+}
+
+// maxSaid is room for a TLS handshake and for replies of any real server.
+const maxSaid = 256 << 10
+
+var errTooMuch = fmt.Errorf("the server's replies are longer than %d bytes", maxSaid)
+
+func (b *bounded) renew() { b.left.Store(maxSaid) }
+
+func (b *bounded) Read(p []byte) (int, error) {
+	left := b.left.Load()
+	if left <= 0 {
+		return 0, errTooMuch
+	}
+	n, err := b.Conn.Read(p[:min(int64(len(p)), left)])
+	b.left.Add(-int64(n))
+	return n, err
 }
 
 func (c *channel) login(raw net.Conn, token string) (*smtp.Client, *fault) {

@@ -116,6 +116,7 @@ func (c *channel) converse(cn *conn, m mailing) (string, *fault) {
 	if err := cn.UpdateDeadline(c.Timeout); err != nil {
 		return "", &fault{phase: inMail, err: err}
 	}
+	cn.wire.renew()
 	if f := c.envelope(cn, m.to); f != nil {
 		return "", c.reset(cn, f)
 	}
