@@ -277,7 +277,7 @@ func writeToken(file, token string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name())
+	defer func() { _ = os.Remove(f.Name()) }() // gone already when all went well
 	_, err = f.WriteString(token + "\n")
 	if err == nil {
 		err = f.Sync()

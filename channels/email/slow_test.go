@@ -213,6 +213,27 @@ func TestPipelining(t *testing.T) {
 	}
 }
 
+// With PIPELINING the envelope is one round trip: this server answers nothing until it has all of it.
+func TestEnvelopeGoesTogether(t *testing.T) {
+	s := play(t, func(_ *script, c *textproto.Conn) {
+		_ = c.PrintfLine("220 far.example.com ESMTP")
+		_, _ = c.ReadLine()
+		_ = c.PrintfLine("250-far.example.com\r\n250 PIPELINING")
+		for range 3 {
+			if _, err := c.ReadLine(); err != nil {
+				return
+			}
+		}
+		_ = c.PrintfLine("250 Ok\r\n250 Ok\r\n354 go on")
+		_, _ = c.ReadDotBytes()
+		_ = c.PrintfLine("250 Ok")
+	})
+	ch := openScript(t, s, func(c *Config) { c.Timeout = 5 * time.Second })
+	if _, err := ch.Send(t.Context(), channeltest.Delivery(1)); err != nil {
+		t.Error(err)
+	}
+}
+
 // The words of a mail are the same with and without PIPELINING, and a kept connection greets once.
 func TestCommands(t *testing.T) {
 	for name, ehlo := range map[string]string{"one by one": "250-far\r\n250 8BITMIME", "together": "250-far\r\n250-PIPELINING\r\n250 8BITMIME"} {
