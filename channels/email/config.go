@@ -243,8 +243,8 @@ type mailbox struct {
 	rate        channels.Rate // more is put off by the provider, into the minutes that follow
 }
 
-// mailboxes are the providers that publish their limits (facts: smtp.md section 3). Relays of the same
-// providers have other limits, so the whole name counts.
+// mailboxes are the providers that publish their limits (facts: smtp.md section 3; 21Vianet is taken to have those of the
+// global service). Relays of the same providers have other limits, so the whole name counts.
 var mailboxes = []mailbox{
 	{[]string{"smtp.office365.com", "smtp.partner.outlook.cn"}, 3, channels.Rate{Count: 30, Per: time.Minute}},
 }
