@@ -5,9 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 
 	"github.com/yizhan-dev/yizhan/channels"
 	"github.com/yizhan-dev/yizhan/rules"
@@ -123,16 +127,24 @@ func TestOneClickMultipart(t *testing.T) {
 
 // A flood of clicks is turned away before it reaches the store.
 func TestUnsubscribeFlood(t *testing.T) {
-	url := newLinkedRig(t).serve(open())
-	turned := 0
-	for range 3 * unsubscribes {
-		a := request{url: url + "/v1/unsubscribe/the-token", media: form, body: "List-Unsubscribe=One-Click"}.do(t)
-		if a.StatusCode == http.StatusTooManyRequests && a.Header.Get("Retry-After") != "" {
-			turned++
-		}
+	r := newLinkedRig(t)
+	s := bare(t, open(), zap.NewNop())
+	s.d = r.d
+	if s.unsubscribes.Burst() != unsubscribes {
+		t.Errorf("%d at once, want %d", s.unsubscribes.Burst(), unsubscribes)
 	}
-	if turned == 0 {
-		t.Errorf("%d clicks at once, none was turned away", 3*unsubscribes)
+	s.unsubscribes = rate.NewLimiter(0, 2)
+	h, err := s.handler(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(h)
+	t.Cleanup(srv.Close)
+	for n, want := range []int{200, 200, 429, 429} {
+		a := request{url: srv.URL + "/v1/unsubscribe/the-token", media: form, body: "List-Unsubscribe=One-Click"}.do(t)
+		if a.StatusCode != want || (a.Header.Get("Retry-After") != "") != (want == 429) || want == 429 && !strings.Contains(string(a.body), "<button>") {
+			t.Errorf("click %d: %d, want %d; %v\n%s", n+1, a.StatusCode, want, a.Header, a.body)
+		}
 	}
 }
 
