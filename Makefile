@@ -7,10 +7,10 @@ GOLANGCI_LINT := v2.15.0
 DATA          ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint fuzz bench judge run
+.PHONY: help build test test-servers lint fuzz bench judge run
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/yizhan
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/yizhan ./cmd/yizhan
@@ -22,6 +22,9 @@ test: ## vet, then run every test with the race detector (without it where there
 	$(GO) vet ./...
 	@$(if $(RACE),:,echo "no C compiler: the tests run without the race detector" >&2)
 	$(GO) test $(RACE) -shuffle=on ./...
+
+test-servers: ## test the mail channel against Debian's Postfix, as root; needs postfix, sasl2-bin, libsasl2-modules, python3-dkim, python3-nacl
+	$(GO) test $(RACE) -shuffle=on -tags servers -run 'Postfix|Sink' ./channels/email
 
 lint: bin/golangci-lint-$(GOLANGCI_LINT) ## run the linters
 	bin/golangci-lint-$(GOLANGCI_LINT) run

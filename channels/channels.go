@@ -32,28 +32,19 @@ type Reconciler interface {
 	Lookup(ctx context.Context, d *schemas.Delivery, since time.Time) (Lookup, error)
 }
 
+// Unsubscriber is a channel whose messages carry a link by which the reader refuses more of them.
+type Unsubscriber interface {
+	// Refusal is what the token of such a link stands for; false for a token that this channel did not make.
+	// Time is left to the caller.
+	Refusal(token string) (schemas.ConsentChange, bool)
+}
+
 // Lookup is a third party's answer to "did you take this?".
 type Lookup struct {
 	Found   bool
 	State   schemas.State // Accepted, Delivered or Undelivered when Found
 	Receipt Receipt
 	Failure *Failure // why, when Undelivered
-}
-
-// As finds in ch, or in what it wraps, a channel that can do more: a [Reporter], a [Collector].
-func As[T any](ch Channel) (T, bool) {
-	for ch != nil {
-		if t, ok := ch.(T); ok {
-			return t, true
-		}
-		w, ok := ch.(interface{ Unwrap() Channel })
-		if !ok {
-			break
-		}
-		ch = w.Unwrap()
-	}
-	var none T
-	return none, false
 }
 
 // Receipt is what the third party said when it took the message.
@@ -99,6 +90,9 @@ type Traits struct {
 	// Slots is how many attempts may run at once in this process for each priority; Timeout bounds one attempt.
 	Slots   int
 	Timeout time.Duration
+	// Rate is how many attempts may start, by the settings or else by what the third party is known to allow;
+	// zero: the kind knows no limit of its own.
+	Rate Rate
 }
 
 // Env is what a channel may use of the process.

@@ -46,11 +46,12 @@ const (
 	ByForm   = "form"   // a form or a contract, on paper or on a page
 	ByImport = "import" // a list of another system
 	ByReply  = "reply"  // an SMS of the person
+	ByLink   = "link"   // the link of a mail
 	ByAPI    = "api"    // a program that knows, without a form
 )
 
 // ConsentWays lists every way.
-var ConsentWays = []string{ByForm, ByImport, ByReply, ByAPI}
+var ConsentWays = []string{ByForm, ByImport, ByReply, ByLink, ByAPI}
 
 // ConsentWord is one answer of a person.
 type ConsentWord struct {

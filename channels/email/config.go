@@ -35,21 +35,24 @@ type Config struct {
 	PasswordFile string `yaml:"password_file,omitempty"`
 	PasswordEnv  string `yaml:"password_env,omitempty"`
 	// Auth is auto (the default: PLAIN, LOGIN or CRAM-MD5, whichever the server offers first in
-	// this order), plain, login or cram-md5.
-	Auth string `yaml:"auth,omitempty"`
+	// this order), plain, login, cram-md5, or xoauth2, which takes a token of OAuth instead of a password.
+	Auth  string `yaml:"auth,omitempty"`
+	OAuth *OAuth `yaml:"oauth,omitempty"`
 
 	From    string `yaml:"from"` // "ERP 通知 <erp@example.com>"
 	ReplyTo string `yaml:"reply_to,omitempty"`
 	// Connections bounds the connections to the server, those in use and those kept for the next
-	// mail together; 4 by default. Exchange Online allows 3 for one mailbox (facts: smtp.md section 3).
+	// mail together; 4 by default, or what the provider allows one mailbox, see mailboxes.
 	Connections int `yaml:"connections,omitempty"`
 	// HELO is the name given in EHLO; the machine's own by default.
 	HELO string `yaml:"helo,omitempty"`
 	// CAFile holds PEM certificates trusted besides the system's: a server with a private CA.
 	CAFile string `yaml:"ca_file,omitempty"`
 
-	Receipts channels.Receipts `yaml:"receipts,omitempty"` // bounced mails over HTTP
-	Bounces  Bounces           `yaml:"bounces,omitempty"`  // bounced mails in a folder
+	Receipts    channels.Receipts `yaml:"receipts,omitempty"` // bounced mails over HTTP
+	Bounces     Bounces           `yaml:"bounces,omitempty"`  // bounced mails in a folder
+	DKIM        *DKIM             `yaml:"dkim,omitempty"`
+	Unsubscribe *Unsubscribe      `yaml:"unsubscribe,omitempty"`
 }
 
 const (
@@ -70,6 +73,9 @@ type settings struct {
 	tls      *tls.Config // nil for tls: none
 	provider string
 	log      *zap.Logger
+	tokens   *tokens       // nil without xoauth2
+	dkim     *signer       // nil without dkim
+	unsub    *unsubscriber // nil without a link
 }
 
 // settle fills in the defaults, reads the files and refuses what cannot work or is not safe. The
@@ -86,6 +92,12 @@ func (c Config) settle(env channels.Env) (*settings, error) {
 	}
 	if c.Connections == 0 {
 		c.Connections = defaultConnections
+		if m := mailboxOf(c.Host); m != nil {
+			c.Connections = m.connections
+		}
+	}
+	if m := mailboxOf(c.Host); m != nil && c.Rate.Count == 0 {
+		c.Rate = m.rate
 	}
 	if c.Slots == 0 {
 		c.Slots = c.Connections
@@ -124,9 +136,26 @@ func (c Config) settle(env channels.Env) (*settings, error) {
 	if s.password, err = env.Secret(c.PasswordFile, c.PasswordEnv); err != nil {
 		return nil, channels.BadSetting("password_file", "无法读取密码："+err.Error(), err.Error())
 	}
-	if (c.Username == "") != (s.password == "") {
+	switch {
+	case c.Auth == "xoauth2":
+		if s.tokens, err = c.openTokens(env, s.password); err != nil {
+			return nil, err
+		}
+	case c.OAuth != nil:
+		return nil, channels.BadSetting("oauth", "只有 auth: xoauth2 才使用 oauth", "only auth: xoauth2 uses oauth")
+	case (c.Username == "") != (s.password == ""):
 		return nil, channels.BadSetting("username", "username 与 password_file（或 password_env）必须同时填写",
 			"username and password_file (or password_env) go together")
+	}
+	if c.DKIM != nil {
+		if s.dkim, err = c.DKIM.open(env, s.from); err != nil {
+			return nil, err
+		}
+	}
+	if c.Unsubscribe != nil {
+		if s.unsub, err = c.Unsubscribe.open(env); err != nil {
+			return nil, err
+		}
 	}
 	if c.TLS != "none" {
 		if s.tls, err = c.tlsConfig(env.Dir); err != nil {
@@ -145,10 +174,14 @@ func (c Config) check() error {
 		return channels.BadSetting("tls", "只能是 implicit、starttls 或 none", "want implicit, starttls or none")
 	case c.Port < 1 || c.Port > 65535:
 		return channels.BadSetting("port", "端口须在 1 到 65535 之间", "want 1 to 65535")
-	case !slices.Contains([]string{"auto", "plain", "login", "cram-md5"}, c.Auth):
-		return channels.BadSetting("auth", "只能是 auto、plain、login 或 cram-md5", "want auto, plain, login or cram-md5")
+	case !slices.Contains([]string{"auto", "plain", "login", "cram-md5", "xoauth2"}, c.Auth):
+		return channels.BadSetting("auth", "只能是 auto、plain、login、cram-md5 或 xoauth2", "want auto, plain, login, cram-md5 or xoauth2")
 	case c.Connections < 1 || c.Connections > maxConnections:
 		return channels.BadSetting("connections", fmt.Sprintf("连接数须在 1 到 %d 之间", maxConnections), fmt.Sprintf("want 1 to %d", maxConnections))
+	case mailboxOf(c.Host) != nil && c.Connections > mailboxOf(c.Host).connections:
+		n := mailboxOf(c.Host).connections
+		return channels.BadSetting("connections", fmt.Sprintf("此服务商只允许一个邮箱同时建立 %d 个连接，更多的会被拒绝（432 4.3.2）", n),
+			fmt.Sprintf("this provider allows one mailbox %d connections and refuses more (432 4.3.2)", n))
 	case c.From == "":
 		return channels.BadSetting("from", "请填写发件人，如“ERP 通知 <erp@example.com>”", `from is missing: "ERP 通知 <erp@example.com>"`)
 	case strings.ContainsAny(c.HELO, " \t\r\n"):
@@ -169,11 +202,7 @@ func (c Config) tlsConfig(dir string) (*tls.Config, error) {
 	if c.CAFile == "" {
 		return conf, nil
 	}
-	file := c.CAFile
-	if !filepath.IsAbs(file) {
-		file = filepath.Join(dir, file)
-	}
-	pem, err := os.ReadFile(file)
+	pem, err := os.ReadFile(beside(dir, c.CAFile))
 	if err != nil {
 		return nil, channels.BadSetting("ca_file", "无法读取证书文件："+err.Error(), err.Error())
 	}
@@ -184,6 +213,14 @@ func (c Config) tlsConfig(dir string) (*tls.Config, error) {
 		return nil, channels.BadSetting("ca_file", "文件 "+c.CAFile+" 中没有可用的 PEM 证书", c.CAFile+" holds no PEM certificate")
 	}
 	return conf, nil
+}
+
+// beside is where a file is that yizhan.yaml names; relative ones start at its folder.
+func beside(dir, file string) string {
+	if filepath.IsAbs(file) {
+		return file
+	}
+	return filepath.Join(dir, file)
 }
 
 // ownAddress is an address of ours: it must do at every server, also at one without SMTPUTF8. key
@@ -211,6 +248,34 @@ func heloName() string {
 		return "localhost"
 	}
 	return name
+}
+
+// mailbox is what a provider allows one mailbox.
+type mailbox struct {
+	hosts       []string
+	connections int
+	rate        channels.Rate // more is put off by the provider, into the minutes that follow
+}
+
+// mailboxes are the providers that publish their limits (facts: smtp.md section 3; 21Vianet is taken to have those of the
+// global service). Relays of the same providers have other limits, so the whole name counts.
+var mailboxes = []mailbox{
+	{[]string{"smtp.office365.com", "smtp.partner.outlook.cn"}, 3, channels.Rate{Count: 30, Per: time.Minute}},
+}
+
+func mailboxOf(host string) *mailbox {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	for i, m := range mailboxes {
+		if slices.Contains(m.hosts, host) {
+			return &mailboxes[i]
+		}
+	}
+	return nil
+}
+
+// above says whether a is faster than b.
+func above(a, b channels.Rate) bool {
+	return float64(a.Count)*b.Per.Seconds() > float64(b.Count)*a.Per.Seconds()
 }
 
 // providers are known by the suffix of the server's name (facts: README, matching order). Order

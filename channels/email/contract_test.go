@@ -159,9 +159,15 @@ type farSession struct {
 	in   bool
 }
 
-func (s *farSession) AuthMechanisms() []string { return []string{sasl.Plain} }
+func (s *farSession) AuthMechanisms() []string { return []string{sasl.Plain, "XOAUTH2"} }
 
-func (s *farSession) Auth(string) (sasl.Server, error) {
+func (s *farSession) Auth(mech string) (sasl.Server, error) {
+	if mech == "XOAUTH2" {
+		return bearer(func(login string) bool {
+			s.in = login == "user="+user+"\x01auth=Bearer token-1\x01\x01"
+			return s.in
+		}), nil
+	}
 	return sasl.NewPlainServer(func(_, u, p string) error {
 		if u != user || p != password {
 			return &smtp.SMTPError{Code: 535, EnhancedCode: smtp.EnhancedCode{5, 7, 8}, Message: "refused for " + u + " " + p}
@@ -172,6 +178,16 @@ func (s *farSession) Auth(string) (sasl.Server, error) {
 		s.in = true
 		return nil
 	}), nil
+}
+
+// bearer is the server's side of XOAUTH2.
+type bearer func(login string) bool
+
+func (b bearer) Next(login []byte) (challenge []byte, done bool, err error) {
+	if !b(string(login)) {
+		return nil, true, &smtp.SMTPError{Code: 535, EnhancedCode: smtp.EnhancedCode{5, 7, 3}, Message: "Authentication unsuccessful"}
+	}
+	return nil, true, nil
 }
 
 func (s *farSession) Mail(string, *smtp.MailOptions) error {

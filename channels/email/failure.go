@@ -43,6 +43,9 @@ type fault struct {
 
 // reply is the server's own answer, nil when there was none.
 func (f *fault) reply() *textproto.Error {
+	if f == nil {
+		return nil
+	}
 	e, _ := errors.AsType[*textproto.Error](f.err)
 	return e
 }
@@ -82,6 +85,9 @@ func (s *settings) failure(code string, class channels.Class, line string) *chan
 // address or the login, and only Line has them masked.
 func (s *settings) explain(ctx context.Context, f *fault) *channels.Failure {
 	err := f.err
+	if token, ok := errors.AsType[*tokenError](err); ok {
+		return s.noToken(ctx, token.error)
+	}
 	if ctx.Err() != nil {
 		err = ctx.Err() // the broken connection is our own doing
 	}
@@ -230,8 +236,12 @@ func (s *settings) unbuilt(err error) *channels.Failure {
 		return s.failure("553 5.1.3", channels.BadTarget, "收件地址不是有效的邮箱地址 / the recipient's address is not a mail address")
 	case errors.Is(err, errLineBreak):
 		return s.failure("dispatcher:line-break", channels.Content, "主题、姓名或地址中含有换行或控制字符 / "+err.Error())
-	default:
+	case errors.Is(err, errNoWayOut):
+		return s.failure("dispatcher:no-unsubscribe", channels.Config, "营销邮件没有退订方式 / "+err.Error())
+	case errors.Is(err, errEmpty):
 		return s.failure("dispatcher:empty-message", channels.Content, "邮件没有正文 / "+err.Error())
+	default:
+		return s.failure("dispatcher:internal", channels.Temporary, err.Error())
 	}
 }
 
@@ -248,13 +258,20 @@ func (s *settings) noSlot(err error) *channels.Failure {
 
 // line makes words safe to show: beyond what [channels.Line] masks, a server may quote the login.
 func (s *settings) line(words string) string {
+	b64 := base64.StdEncoding.EncodeToString
 	if len(s.password) >= 4 {
-		b64 := base64.StdEncoding.EncodeToString
 		words = strings.NewReplacer(
 			s.password, "***",
 			b64([]byte(s.password)), "***",
 			b64([]byte("\x00"+s.Username+"\x00"+s.password)), "***",
 		).Replace(words)
+	}
+	if s.tokens != nil {
+		for _, secret := range s.tokens.secrets() {
+			if len(secret) >= 4 {
+				words = strings.ReplaceAll(words, secret, "***")
+			}
+		}
 	}
 	return channels.Line(words)
 }

@@ -1,6 +1,7 @@
 package email
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	netmail "net/mail"
@@ -15,6 +16,32 @@ import (
 	"github.com/yizhan-dev/yizhan/schemas"
 )
 
+// mailing is a mail as it goes over the wire, and whom it goes to.
+type mailing struct {
+	raw []byte
+	to  *netmail.Address
+}
+
+// compose makes the mail for d, signed where the channel signs. All of it is made before the server hears of it:
+// what cannot be made costs no transaction, and a second connection gets the same bytes.
+func (s *settings) compose(d *schemas.Delivery, now time.Time) (mailing, error) {
+	msg, to, err := s.build(d, now)
+	if err != nil {
+		return mailing{}, err
+	}
+	var b bytes.Buffer
+	if _, err := msg.WriteTo(&b); err != nil {
+		return mailing{}, err
+	}
+	raw := b.Bytes()
+	if s.dkim != nil {
+		if raw, err = s.dkim.sign(raw); err != nil {
+			return mailing{}, err
+		}
+	}
+	return mailing{raw, to}, nil
+}
+
 // build makes the mail for d. Everything but Date is the same for every attempt, so that a
 // receiver that sees it twice can tell by the Message-ID.
 func (s *settings) build(d *schemas.Delivery, now time.Time) (*mail.Msg, *netmail.Address, error) {
@@ -27,6 +54,10 @@ func (s *settings) build(d *schemas.Delivery, now time.Time) (*mail.Msg, *netmai
 		return nil, nil, errEmpty
 	}
 	to, err := recipient(d.To)
+	if err != nil {
+		return nil, nil, err
+	}
+	refuse, err := s.refusable(d)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -46,6 +77,10 @@ func (s *settings) build(d *schemas.Delivery, now time.Time) (*mail.Msg, *netmai
 	// RFC 3834 section 5 and MS-OXCMAIL 2.1.3.2.20: nobody's absence note comes back to us.
 	msg.SetGenHeader("Auto-Submitted", "auto-generated")
 	msg.SetGenHeader("X-Auto-Response-Suppress", "All")
+	if refuse != "" {
+		msg.SetGenHeaderPreformatted("List-Unsubscribe", refuse)
+		msg.SetGenHeader("List-Unsubscribe-Post", "List-Unsubscribe=One-Click")
+	}
 
 	if d.Message.Text != "" {
 		msg.SetBodyString(mail.TypeTextPlain, crlf(d.Message.Text))

@@ -20,6 +20,7 @@ const (
 // conn is one logged-in connection.
 type conn struct {
 	*smtp.Client
+	wire  *bounded
 	close func() error // breaks it at once, from any goroutine
 	born  time.Time
 	used  time.Time

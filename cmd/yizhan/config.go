@@ -141,13 +141,15 @@ func (c *config) openChannel(name string, kinds map[string]channels.Factory, log
 	return factory(channels.Env{Name: name, Dir: c.dir, Log: log.With(zap.String("channel", name)), Simulated: simulated}, c.Channels[name].Decode)
 }
 
-// rates are the channels' own rates; openChannels has checked them.
-func (c *config) rates() map[string]channels.Rate {
+// rates are how many calls each channel may make: its own setting, else what the third party is known to allow.
+func (c *config) rates(open map[string]channels.Channel) map[string]channels.Rate {
 	rates := map[string]channels.Rate{}
-	for name, section := range c.Channels {
+	for name, ch := range open {
 		var common channels.Common
-		if err := section.Peek(&common); err == nil && common.Rate.Count > 0 {
+		if err := c.Channels[name].Peek(&common); err == nil && common.Rate.Count > 0 { // openChannels has checked it
 			rates[name] = common.Rate
+		} else if r := ch.Traits().Rate; r.Count > 0 {
+			rates[name] = r
 		}
 	}
 	return rates

@@ -159,6 +159,9 @@ func (a *agreement) value(where string, p map[string]any, typ reflect.Type) {
 	if !bilingual.MatchString(description) {
 		a.t.Errorf("%s: description %q is not “English. / 中文。”", where, description)
 	}
+	if typ.Kind() == reflect.Pointer { // a section that may be absent
+		typ = typ.Elem()
+	}
 	want := ""
 	switch {
 	case typ == reflect.TypeFor[time.Duration]():
@@ -312,6 +315,7 @@ func TestGoodConfigs(t *testing.T) {
 		"log: {level: debug, format: console}",
 		"channels: {m: {kind: email, host: smtp.example.com, from: a@example.com}}",
 		"channels: {m: {kind: email, host: smtp.example.com, port: 465, tls: implicit, username: erp@example.com, password_file: pw, from: 'ERP 通知 <erp@example.com>', connections: 4, rate: 30/m, slots: 1, timeout: 10m, auth: plain, reply_to: b@example.com, helo: erp}}",
+		"channels: {m: {kind: email, host: smtp.office365.com, tls: starttls, username: a@example.com, from: a@example.com, auth: xoauth2, oauth: {flow: client_credentials, token_url: 'https://login.example.com/t', client_id: c, client_secret_file: pw, scope: s}, unsubscribe: {url: 'https://n.example.com/v1/unsubscribe/{token}', mailto: b@example.com, secret_file: mail}}}",
 		"channels: {m: {kind: email, host: relay, tls: none, insecure: true, from: a@example.com, port: , rate: , auth: }}",
 		"channels: {s: {kind: sms, provider: aliyun, signature: 华星科技, access_key_id_file: id, access_key_secret_file: secret, endpoint: '', region: , rate: 100/s}}",
 		"channels: {w: {kind: webhook, format: , url: 'https://partner.example.com/hook', secret_file: hook, allow_private: false}}",

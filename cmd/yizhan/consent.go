@@ -419,7 +419,7 @@ var purposeWords = map[schemas.Purpose]schemas.Text{
 }
 
 var wayWords = map[string]schemas.Text{
-	schemas.ByForm: {Zh: "表单", En: "form"}, schemas.ByImport: {Zh: "导入", En: "import"}, schemas.ByReply: {Zh: "短信回复", En: "reply"}, schemas.ByAPI: {Zh: "接口", En: "API"},
+	schemas.ByForm: {Zh: "表单", En: "form"}, schemas.ByImport: {Zh: "导入", En: "import"}, schemas.ByReply: {Zh: "短信回复", En: "reply"}, schemas.ByLink: {Zh: "邮件退订链接", En: "unsubscribe link"}, schemas.ByAPI: {Zh: "接口", En: "API"},
 }
 
 func consentCell(s schemas.ConsentState) cell {

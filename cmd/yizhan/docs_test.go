@@ -2,13 +2,19 @@ package main
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/yizhan-dev/yizhan/channels/sandbox"
 	"github.com/yizhan-dev/yizhan/rules"
 	"github.com/yizhan-dev/yizhan/schemas"
 )
@@ -105,5 +111,57 @@ func TestDocumentationEvents(t *testing.T) {
 	var invalid *schemas.Invalid
 	if _, err := schemas.DecodeEvent(read("wrong.json")); !errors.As(err, &invalid) || len(invalid.Problems) != 2 {
 		t.Errorf("wrong.json: %v, want two problems", err)
+	}
+}
+
+// Every example of docs/email is a configuration that starts, in both languages, and fits the schema; both pages
+// have the same ones, but for the names of people and the comments.
+func TestDocumentationMail(t *testing.T) {
+	settings := map[string][]string{}
+	for _, name := range []string{"email.md", "email.zh-CN.md"} {
+		b, err := os.ReadFile(filepath.Join("..", "..", "docs", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := configDir(t)
+		relay, err := sandbox.StartSMTP(sandbox.SMTPConfig{TLS: "implicit"}, func(sandbox.Item) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, private, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		der, err := x509.MarshalPKCS8PrivateKey(private)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for file, content := range map[string][]byte{
+			"mail-client": []byte(secretWord), "mail-links": []byte(secretWord), "relay-ca.pem": relay.CACertPEM(),
+			"dkim.pem": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}),
+		} {
+			if err := os.WriteFile(filepath.Join(dir, file), content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_ = relay.Close()
+		examples := fence.FindAllStringSubmatch(string(b), -1)
+		if len(examples) < 7 {
+			t.Errorf("%s: only %d examples", name, len(examples))
+		}
+		for _, e := range examples {
+			doc := strings.NewReplacer("/run/secrets/", dir+"/", "/var/lib/yizhan", dir).Replace(e[1])
+			if err := tryConfig(t, dir, doc); err != nil {
+				t.Errorf("%s:\n%s\n%v", name, e[1], err)
+			}
+			if err := judge(t, compileSchema(t, "yizhan.schema.json"), doc); err != nil {
+				t.Errorf("%s:\n%s\n%v", name, e[1], err)
+			}
+			plain := regexp.MustCompile(` +#.*|ERP 通知|ERP`).ReplaceAllString(e[1], "")
+			settings[name] = append(settings[name], plain)
+		}
+	}
+	if !slices.Equal(settings["email.md"], settings["email.zh-CN.md"]) {
+		t.Error("the two pages have different examples")
 	}
 }

@@ -110,7 +110,7 @@ func openService(ctx context.Context, c *config, roles []string, extra map[strin
 		return nil, err
 	}
 	s.Dispatcher = &dispatcher.Dispatcher{
-		Config: c.Dispatch, Channels: open, Rates: c.rates(), Explain: explain.Default().Explain, Log: s.log, Worker: workerName(), Tenants: api.Tenants,
+		Config: c.Dispatch, Channels: open, Rates: c.rates(open), Explain: explain.Default().Explain, Log: s.log, Worker: workerName(), Tenants: api.Tenants,
 	}
 	if s.Broker, err = broker.Open(ctx, c.Broker, s.log); err != nil {
 		return nil, c.brokerError(err)

@@ -10,6 +10,7 @@
 //	dead.go     dead letters and replays
 //	receipts.go what third parties report
 //	consents.go who agreed to what, and who refused
+//	unsubscribe.go the page behind a mail's link, by which its reader refuses more
 //	problem.go  how this API says no
 //	serve.go    the server, its limits and its end
 package ingest
@@ -32,6 +33,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
 
 	"github.com/yizhan-dev/yizhan/channels"
 	"github.com/yizhan-dev/yizhan/dispatcher"
@@ -59,6 +61,8 @@ type server struct {
 	doors   map[string]*door // by channel
 	noDoor  *door            // stands in for a channel that has none, so that it takes as long
 	bodies  *semaphore.Weighted
+	// unsubscribes bounds what strangers make this process write.
+	unsubscribes *rate.Limiter
 
 	// accept stores checked events; nonce records one, false when it was seen before; healthy says why
 	// the broker cannot be used.
@@ -92,7 +96,8 @@ func newServer(cfg Config, log *zap.Logger) (*server, error) {
 	}
 	return &server{
 		cfg: cfg, log: log, keys: o.keys, trusted: o.trusted, doors: o.doors, noDoor: nowhere(), bodies: semaphore.NewWeighted(maxBodies),
-		nobody: &key{secrets: []secret{{rand.Text(), []byte(rand.Text())}}},
+		unsubscribes: rate.NewLimiter(unsubscribes, unsubscribes),
+		nobody:       &key{secrets: []secret{{rand.Text(), []byte(rand.Text())}}},
 	}, nil
 }
 
@@ -115,6 +120,7 @@ func (s *server) routes() []route {
 			promhttp.Handler().ServeHTTP(w, r)
 			return nil
 		}}},
+		{"/v1/unsubscribe/{token}", map[string]handler{"GET": s.getUnsubscribe, "POST": s.postUnsubscribe}},
 	}
 	events := map[string]handler{}
 	if !s.cfg.NoPublish {
