@@ -26,6 +26,8 @@ var arrows = []arrow{
 	{"rules/content", []string{"rules/content/score", "schemas", "schemas/strictyaml"}, "the judge of content reads the models of its own folder, and knows no other rule"},
 	{"rules/...", []string{"schemas", "schemas/strictyaml"}, "a rule knows no other rule, no channel and no broker, so that it can be added or dropped as one folder"},
 	{"channels", []string{"schemas"}, "a channel knows no queue, no retry and no rule"},
+	{"channels/webhook", []string{"channels/guard", "schemas", "schemas/strictyaml"}, "a webhook's address is somebody else's: it goes through the guard, and knows no other channel"},
+	{"channels/attach", []string{"channels/guard", "schemas", "schemas/strictyaml"}, "an attachment's address is somebody else's: it goes through the guard, and knows no channel"},
 	{"channels/...", []string{"schemas", "schemas/strictyaml"}, "a channel knows no other channel, so that it can be added or dropped as one folder"},
 	{"dispatcher", []string{"dispatcher/...", "rules", "channels", "schemas", "schemas/strictyaml"}, "the dispatcher knows no channel and no rule by name; cmd hands them over"},
 	{"dispatcher/...", []string{"dispatcher/...", "rules", "channels", "schemas", "schemas/strictyaml"}, "the dispatcher knows no channel and no rule by name; cmd hands them over"},

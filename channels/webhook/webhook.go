@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/yizhan-dev/yizhan/channels"
+	"github.com/yizhan-dev/yizhan/channels/guard"
 	"github.com/yizhan-dev/yizhan/schemas"
 )
 
@@ -106,12 +107,12 @@ func New(env channels.Env, decode func(into any) error) (channels.Channel, error
 	if err != nil {
 		return nil, err
 	}
-	r := public
+	r := guard.Public
 	switch {
 	case cfg.AllowPrivate:
-		r = everywhere
+		r = guard.Everywhere
 	case env.Simulated:
-		r = publicAndMe
+		r = guard.PublicAndMe
 	}
 	u, err := address(env, cfg, r)
 	if err != nil {
@@ -128,7 +129,7 @@ func New(env channels.Env, decode func(into any) error) (channels.Channel, error
 		format: f,
 		url:    u,
 		client: &http.Client{
-			Transport: newTransport(guard(r), roots, conns, cfg.Timeout),
+			Transport: guard.NewTransport(guard.New(r), roots, conns, cfg.Timeout),
 			// Followed, a redirect would carry the message to an address that nobody configured.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
@@ -137,7 +138,7 @@ func New(env channels.Env, decode func(into any) error) (channels.Channel, error
 }
 
 // address reads and checks the URL. No error shows it: a path or query is often the credential.
-func address(env channels.Env, cfg Config, r reach) (*url.URL, error) {
+func address(env channels.Env, cfg Config, r guard.Reach) (*url.URL, error) {
 	s := cfg.URL
 	if cfg.URLFile != "" || cfg.URLEnv != "" {
 		if s != "" {
@@ -154,7 +155,7 @@ func address(env channels.Env, cfg Config, r reach) (*url.URL, error) {
 		return nil, channels.BadSetting("url", "请填写完整的 https 地址", "give a complete https address")
 	case u.User != nil:
 		return nil, channels.BadSetting("url", "地址中不得包含用户名和密码", "the address must not hold a user name or password")
-	case u.Scheme == "http" && r != everywhere && !(r == publicAndMe && isLoopback(u.Hostname())):
+	case u.Scheme == "http" && r != guard.Everywhere && !(r == guard.PublicAndMe && isLoopback(u.Hostname())):
 		return nil, channels.BadSetting("url",
 			"地址必须使用 https；内网地址如需使用 http，请设置 allow_private: true",
 			"the address must be https; for http within your own network set allow_private: true")

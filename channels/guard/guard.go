@@ -1,4 +1,8 @@
-package webhook
+// Package guard keeps outbound connections off internal addresses.
+//
+// An address that comes from an event, or whose name somebody else's DNS answers for, is checked when it is
+// connected to: after the name has been resolved, so that nothing can change between the check and the use.
+package guard
 
 import (
 	"crypto/tls"
@@ -40,25 +44,28 @@ var (
 	private6 = []netip.Prefix{netip.MustParsePrefix("fc00::/7"), loopback6}
 )
 
-// reach is how far a channel may reach.
-type reach int
+// Reach is how far a connection may go. Cloud metadata is out of reach for all.
+type Reach int
 
+// The reaches.
 const (
-	public      reach = iota // addresses and ports of the public internet
-	publicAndMe              // and loopback, where the sandbox is
-	everywhere               // and private networks, on any port
+	Public      Reach = iota // addresses of the public internet, on ports 443, 80 and 8443
+	PublicAndMe              // and loopback, where the sandbox is, on any port
+	Everywhere               // and private networks, on any port
 )
 
-// control is a net.Dialer.Control: it sees the address that is really connected to, after DNS, so
+// Control is a [net.Dialer]'s Control: it sees the address that is really connected to, after DNS, so
 // that no name can be changed between the check and the use.
-type control func(network, address string, _ syscall.RawConn) error
+type Control func(network, address string, _ syscall.RawConn) error
 
-func guard(r reach) control {
+// New makes the guard for a reach. What it refuses is an error of code.dny.dev/ssrf, which
+// channels.FromNet reads.
+func New(r Reach) Control {
 	options := []ssrf.Option{ssrf.WithPorts(443, 80, 8443)}
 	switch r {
-	case publicAndMe:
+	case PublicAndMe:
 		options = []ssrf.Option{ssrf.WithAnyPort(), ssrf.WithAllowedV4Prefixes(loopback4), ssrf.WithAllowedV6Prefixes(loopback6)}
-	case everywhere:
+	case Everywhere:
 		options = []ssrf.Option{ssrf.WithAnyPort(), ssrf.WithAllowedV4Prefixes(private4...), ssrf.WithAllowedV6Prefixes(private6...)}
 	}
 	library := ssrf.New(options...)
@@ -73,9 +80,10 @@ func guard(r reach) control {
 	}
 }
 
-// newTransport makes a transport that connects where the guard allows and nowhere else. No proxy:
-// through one, the guard would see the proxy's address only.
-func newTransport(check control, roots *x509.CertPool, conns int, answer time.Duration) http.RoundTripper {
+// NewTransport makes a transport that connects where the guard allows and nowhere else. No proxy:
+// through one, the guard would see the proxy's address only. conns bounds the connections to one host,
+// answer is how long the header of an answer may take; roots nil are the system's.
+func NewTransport(check Control, roots *x509.CertPool, conns int, answer time.Duration) http.RoundTripper {
 	dialer := &net.Dialer{Timeout: connectTimeout, Control: check}
 	return channels.NewTransport(&http.Transport{
 		Proxy:                  nil,
