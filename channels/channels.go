@@ -72,6 +72,8 @@ type Traits struct {
 	Capped bool
 	// Signature is the SMS signature that the provider will put in front, without brackets.
 	Signature string
+	// Attaches are the schemes of attachments' URLs that the channel fetches and sends along: "https s3".
+	Attaches string
 	// Slots is how many attempts may run at once in this process for each priority; Timeout bounds one attempt.
 	Slots   int
 	Timeout time.Duration

@@ -15,6 +15,8 @@ type Channel struct {
 	Address   string // what it needs of a recipient: "phone", "email", or "none" where the channel itself is the address
 	Signature string // that the provider will put in front of an SMS, without brackets
 	Capped    bool   // counts against the daily cap of the recipient's number
+	// Attaches are the schemes of attachments' URLs that a mail channel fetches: "https s3".
+	Attaches string
 }
 
 // Channels finds a configured channel by its name.
@@ -225,6 +227,9 @@ func (p *planner) bare(to schemas.Recipient, channel string) (*schemas.Delivery,
 	}
 	if ch.Kind == kindSMS && m.Signature == "" {
 		m.Signature = ch.Signature
+	}
+	if ch.Kind == kindEmail {
+		attach(&m, e.Data.Attachment, ch.Attaches)
 	}
 	dl.Message = m
 	return dl, nil
