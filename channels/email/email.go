@@ -12,10 +12,10 @@ package email
 import (
 	"context"
 	"errors"
+	"io"
 	"net/mail"
 	"time"
 
-	gomail "github.com/wneessen/go-mail"
 	"github.com/wneessen/go-mail/smtp"
 
 	"github.com/yizhan-dev/yizhan/channels"
@@ -46,7 +46,7 @@ func New(env channels.Env, decode func(any) error) (channels.Channel, error) {
 func (c *channel) Traits() channels.Traits {
 	return channels.Traits{
 		Kind: "email", Provider: c.provider, Address: channels.Email,
-		Slots: c.Slots, Timeout: c.Timeout,
+		Slots: c.Slots, Timeout: c.Timeout, Attaches: c.attaches(),
 	}
 }
 
@@ -59,12 +59,24 @@ func (c *channel) Close() error {
 // Send hands d to the mail server. A kept connection that turns out to be broken before the
 // server had the mail is replaced by a new one; after that point nothing is repeated.
 func (c *channel) Send(ctx context.Context, d *schemas.Delivery) (channels.Receipt, error) {
-	msg, to, err := c.build(d, time.Now())
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	files, failed := c.fetch(ctx, d)
+	if failed != nil {
+		return channels.Receipt{}, failed
+	}
+	defer files.Close()
+	msg, to, err := c.compose(d, files.Files, time.Now())
 	if err != nil {
 		return channels.Receipt{}, c.unbuilt(err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
-	defer cancel()
+	receipt, err := c.deliver(ctx, msg, to)
+	receipt.Attachments = attached(files.Files)
+	return receipt, err
+}
+
+// deliver hands a finished mail to the server.
+func (c *channel) deliver(ctx context.Context, msg io.WriterTo, to *mail.Address) (channels.Receipt, error) {
 	if err := c.pool.acquire(ctx); err != nil {
 		return channels.Receipt{}, c.noSlot(err)
 	}
@@ -93,7 +105,7 @@ func (c *channel) Send(ctx context.Context, d *schemas.Delivery) (channels.Recei
 
 // over sends msg over cn, which it keeps or ends. The context counts for the whole dialogue:
 // go-mail looks at it only while dialling.
-func (c *channel) over(ctx context.Context, cn *conn, msg *gomail.Msg, to *mail.Address) (channels.Receipt, *fault) {
+func (c *channel) over(ctx context.Context, cn *conn, msg io.WriterTo, to *mail.Address) (channels.Receipt, *fault) {
 	stop := context.AfterFunc(ctx, func() { _ = cn.close() })
 	reply, f := c.converse(cn, msg, to)
 	healthy := stop() && (f == nil || f.reusable())
@@ -110,7 +122,7 @@ func (c *channel) over(ctx context.Context, cn *conn, msg *gomail.Msg, to *mail.
 
 // converse is one mail transaction (RFC 5321 section 3.3). It returns the words of the 250 that
 // took the mail over.
-func (c *channel) converse(cn *conn, msg *gomail.Msg, to *mail.Address) (string, *fault) {
+func (c *channel) converse(cn *conn, msg io.WriterTo, to *mail.Address) (string, *fault) {
 	if err := cn.UpdateDeadline(c.Timeout); err != nil {
 		return "", &fault{phase: inMail, err: err}
 	}

@@ -3,6 +3,7 @@ package email
 import (
 	"errors"
 	"fmt"
+	"io"
 	netmail "net/mail"
 	"strings"
 	"time"
@@ -12,12 +13,45 @@ import (
 	"github.com/wneessen/go-mail"
 	"golang.org/x/net/idna"
 
+	"github.com/yizhan-dev/yizhan/channels"
 	"github.com/yizhan-dev/yizhan/schemas"
 )
 
 // build makes the mail for d. Everything but Date is the same for every attempt, so that a
 // receiver that sees it twice can tell by the Message-ID.
 func (s *settings) build(d *schemas.Delivery, now time.Time) (*mail.Msg, *netmail.Address, error) {
+	msg, to, err := s.header(d, now)
+	if err != nil {
+		return nil, nil, err
+	}
+	if d.Message.Text != "" {
+		msg.SetBodyString(mail.TypeTextPlain, crlf(d.Message.Text))
+		if d.Message.HTML != "" {
+			msg.AddAlternativeString(mail.TypeTextHTML, crlf(d.Message.HTML))
+		}
+	} else {
+		msg.SetBodyString(mail.TypeTextHTML, crlf(d.Message.HTML))
+	}
+	return msg, to, nil
+}
+
+// compose is build for a mail with files, as they were fetched for this attempt.
+func (s *settings) compose(d *schemas.Delivery, files []channels.File, now time.Time) (io.WriterTo, *netmail.Address, error) {
+	told := *d
+	told.Message = excuse(d.Message, d.To, files)
+	with := present(files)
+	if len(with) == 0 {
+		return s.build(&told, now)
+	}
+	head, to, err := s.header(&told, now)
+	if err != nil {
+		return nil, nil, err
+	}
+	return newLetter(head, d.ID, told.Message, with), to, nil
+}
+
+// header makes the mail without its body.
+func (s *settings) header(d *schemas.Delivery, now time.Time) (*mail.Msg, *netmail.Address, error) {
 	for _, v := range []string{d.To.Name, d.To.Email, d.Message.Subject} {
 		if strings.ContainsFunc(v, forbidden) {
 			return nil, nil, errLineBreak
@@ -46,15 +80,6 @@ func (s *settings) build(d *schemas.Delivery, now time.Time) (*mail.Msg, *netmai
 	// RFC 3834 section 5 and MS-OXCMAIL 2.1.3.2.20: nobody's absence note comes back to us.
 	msg.SetGenHeader("Auto-Submitted", "auto-generated")
 	msg.SetGenHeader("X-Auto-Response-Suppress", "All")
-
-	if d.Message.Text != "" {
-		msg.SetBodyString(mail.TypeTextPlain, crlf(d.Message.Text))
-		if d.Message.HTML != "" {
-			msg.AddAlternativeString(mail.TypeTextHTML, crlf(d.Message.HTML))
-		}
-	} else {
-		msg.SetBodyString(mail.TypeTextHTML, crlf(d.Message.HTML))
-	}
 	return msg, to, nil
 }
 
