@@ -139,13 +139,14 @@ func (d *Dispatcher) attempt(ctx context.Context, ch channels.Channel, j *job, f
 	if j.attempt == 1 {
 		latencySeconds.WithLabelValues(j.Channel, string(j.Priority)).Observe(begun.Sub(j.PlannedAt).Seconds())
 	}
+	last := d.Retry.last(Attempt{Number: j.attempt, Since: j.begin(), Now: deadline, Expires: j.Expires})
 	called := time.Now()
-	receipt, f := call(ctx, ch, j.Delivery)
+	receipt, f := call(channels.WithAttempt(ctx, channels.Attempt{Number: j.attempt, Last: last}), ch, j.Delivery)
 	took := time.Since(called)
 	r := d.outcome(ctx, ch, j, receipt, f)
 	r.Took = took.Milliseconds()
 	if r.State == schemas.Accepted || r.State == schemas.Uncertain { // it went: say what a person should look at
-		r.Review = some(v)
+		r.Review, r.Attachments = some(v), receipt.Attachments
 	}
 	if f != nil && !f.Maybe && r.State != schemas.Uncertain {
 		d.release(ctx, in, j, nil)
@@ -214,6 +215,17 @@ func (d *Dispatcher) outcome(ctx context.Context, ch channels.Channel, j *job, r
 	return r
 }
 
+// lacks are the reasons for which files did not go with the message.
+func lacks(files []channels.Attached) []string {
+	var why []string
+	for _, f := range files {
+		if f.Lack != "" {
+			why = append(why, string(f.Lack))
+		}
+	}
+	return why
+}
+
 func (d *Dispatcher) logAttempt(j *job, r *ledger.Record, took time.Duration) {
 	class := "ok"
 	if r.Cause != nil {
@@ -231,6 +243,9 @@ func (d *Dispatcher) logAttempt(j *job, r *ledger.Record, took time.Duration) {
 	}
 	if r.Receipt != "" {
 		fields = append(fields, zap.String("receipt", r.Receipt))
+	}
+	if why := lacks(r.Attachments); len(why) > 0 { // names are often those of people: the trace has them
+		fields = append(fields, zap.Strings("without_attachments", why))
 	}
 	if !r.Due.IsZero() {
 		fields = append(fields, zap.Time("due", r.Due))

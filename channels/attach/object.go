@@ -20,5 +20,8 @@ func (o *objectStore) open(ctx context.Context, u *url.URL) (io.ReadCloser, int6
 	if !slices.Contains(o.buckets, u.Host) {
 		return nil, 0, lackf(channels.Denied, "bucket %s is not among attachments.object.buckets", u.Host)
 	}
+	if o.opener == nil { // a command that opens channels without a broker
+		return nil, 0, lackf(channels.Unreachable, "there is no broker")
+	}
 	return o.opener(ctx, u.Host, strings.TrimPrefix(u.Path, "/"))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -105,6 +106,9 @@ func openService(ctx context.Context, c *config, roles []string, extra map[strin
 			s.close()
 		}
 	}()
+	c.objects = func(ctx context.Context, bucket, name string) (io.ReadCloser, int64, error) { // the broker opens after the channels
+		return s.Broker.OpenObject(ctx, bucket, name)
+	}
 	open, err := c.openChannels(s.log, extra != nil)
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/yizhan-dev/yizhan/channels"
 	"github.com/yizhan-dev/yizhan/dispatcher/broker"
 	"github.com/yizhan-dev/yizhan/schemas"
 )
@@ -39,6 +40,8 @@ type Record struct {
 	Cause   *schemas.Cause `json:"cause,omitzero"`
 	// Review is what the rules found in a message that was sent all the same, for a person to look at.
 	Review []schemas.Hit `json:"review,omitzero"`
+	// Attachments are the files of a message that went, with those that it had to go without.
+	Attachments []channels.Attached `json:"attachments,omitzero"`
 	// Step names what led here when the state alone does not say it, see the constants.
 	Step   string `json:"step,omitzero"`
 	By     string `json:"by,omitzero"` // who, for acts of people
