@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
-	"mime"
 	"mime/quotedprintable"
 	"strings"
 	"unicode/utf8"
@@ -59,7 +58,7 @@ func newLetter(head *mail.Msg, id string, m schemas.Message, files []channels.Fi
 	if m.Text != "" {
 		text := textPart("text/plain", m.Text, boundary)
 		if body != nil {
-			body = multipart("alternative", "", boundary, text, body)
+			body = branch("alternative", "", boundary, text, body)
 		} else {
 			body = text
 		}
@@ -70,10 +69,10 @@ func newLetter(head *mail.Msg, id string, m schemas.Message, files []channels.Fi
 		if m.Text != "" {
 			media = "multipart/alternative"
 		}
-		body = multipart("related", media, boundary, append([]*part{body}, images...)...)
+		body = branch("related", media, boundary, append([]*part{body}, images...)...)
 	}
 	if len(attached) > 0 {
-		body = multipart("mixed", "", boundary, append([]*part{body}, attached...)...)
+		body = branch("mixed", "", boundary, append([]*part{body}, attached...)...)
 	}
 	return &letter{head, body}
 }
@@ -115,7 +114,7 @@ func (p *part) writeTo(w io.Writer) error {
 	return p.write(w)
 }
 
-func multipart(kind, media, boundary string, kids ...*part) *part {
+func branch(kind, media, boundary string, kids ...*part) *part {
 	boundary += "-" + kind
 	typ := "Content-Type: multipart/" + kind + ";\r\n boundary=\"" + boundary + `"`
 	if media != "" {
@@ -160,11 +159,13 @@ func textPart(media, text, boundary string) *part {
 }
 
 func filePart(f channels.File, disposition string) *part {
+	// Some readers decode encoded words wherever they are: none may hide another name in the name.
+	name := strings.ReplaceAll(strings.ToValidUTF8(f.Name, "_"), "=?", "=_")
 	p := &part{
 		header: []string{
-			"Content-Type: " + f.Type + ";\r\n " + oldName(f.Name),
+			"Content-Type: " + f.Type + ";\r\n " + oldName(name),
 			"Content-Transfer-Encoding: base64",
-			"Content-Disposition: " + disposition + ";\r\n " + newName(f.Name),
+			"Content-Disposition: " + disposition + ";\r\n " + newName(name),
 		},
 		write: func(w io.Writer) error { return writeBase64(w, f.Data) },
 	}
@@ -177,10 +178,23 @@ func filePart(f channels.File, disposition string) *part {
 // oldName is the parameter name of Content-Type. Mail programs that do not know RFC 2231 look there, and
 // read encoded words (RFC 2047) in it, although section 5 (3) forbids them.
 func oldName(name string) string {
-	if ascii(name) { // what looks like an encoded word in it must not become another name
-		return `name="` + strings.NewReplacer(`"`, `\"`, "=?", "=_").Replace(name) + `"`
+	if ascii(name) {
+		return `name="` + strings.ReplaceAll(name, `"`, `\"`) + `"`
 	}
-	return `name="` + strings.ReplaceAll(mime.BEncoding.Encode("UTF-8", name), " ", "\r\n ") + `"`
+	const most = 39 // bytes of a word, so that no line reaches 78
+	var words []string
+	word := ""
+	for _, r := range name {
+		if len(word)+utf8.RuneLen(r) > most {
+			words, word = append(words, word), ""
+		}
+		word += string(r)
+	}
+	words = append(words, word)
+	for i, w := range words {
+		words[i] = "=?UTF-8?B?" + base64.StdEncoding.EncodeToString([]byte(w)) + "?="
+	}
+	return `name="` + strings.Join(words, "\r\n ") + `"`
 }
 
 // newName is the parameter filename of Content-Disposition as RFC 2231 wants it, in pieces when it is long.
@@ -222,7 +236,7 @@ func newName(name string) string {
 
 // quotable says whether the name can stand between quotes in one line.
 func quotable(name string) bool {
-	return ascii(name) && len(name) <= 60 && !strings.ContainsAny(name, `"\`) && !strings.Contains(name, "=?")
+	return ascii(name) && len(name) <= 60 && !strings.ContainsAny(name, `"\`)
 }
 
 // writeBase64 writes lines of 76 characters (RFC 2045 section 6.8).
