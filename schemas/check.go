@@ -323,37 +323,48 @@ func (c *checker) attachments(list []Attachment) {
 	}
 	for i := range list {
 		a := &list[i]
-		fail := func(err *ValueError, name string) {
-			if err != nil {
-				c.fail(err, "attachments", i, name)
-			}
+		a.check(c, "attachments", i)
+		if a.CID != "" && slices.ContainsFunc(list[:i], func(b Attachment) bool { return b.CID == a.CID }) {
+			c.fail(wrong("unique", "与前面附件的 cid 重复", "an earlier attachment has the same cid"), "attachments", i, "cid")
 		}
-		fail(fileName(a.Name), "name")
-		fail(fileURL(a.URL), "url")
-		if a.SHA256 != "" && !isSHA256(a.SHA256) {
-			fail(sha256Form, "sha256")
+	}
+}
+
+// Check brings the hash to lower case and returns every problem of a reference that stands alone.
+func (a *Attachment) Check() []Problem {
+	c := &checker{}
+	a.check(c)
+	return c.problems
+}
+
+// check notes what is wrong with the reference at the given place.
+func (a *Attachment) check(c *checker, at ...any) {
+	fail := func(err *ValueError, name string) {
+		if err != nil {
+			c.fail(err, slices.Concat(at, []any{name})...)
 		}
-		a.SHA256 = strings.ToLower(a.SHA256)
-		switch {
-		case a.Type == "":
-		case !isMediaType(a.Type):
-			fail(wrong("media-type", "应为媒体类型，例如 application/pdf", "must be a media type such as application/pdf"), "type")
-		case a.CID != "" && !strings.HasPrefix(strings.ToLower(a.Type), "image/"):
-			fail(wrong("media-type", "带 cid 的附件须为图片，例如 image/png", "an attachment with a cid must be an image such as image/png"), "type")
-		}
-		switch {
-		case a.Size < 0:
-			fail(belowZero, "size")
-		case a.Size > maxExact:
-			fail(numberRange, "size")
-		}
-		switch {
-		case a.CID == "":
-		case len(a.CID) > maxCID || !isCID(a.CID):
-			fail(cidForm, "cid")
-		case slices.ContainsFunc(list[:i], func(b Attachment) bool { return b.CID == a.CID }):
-			fail(wrong("unique", "与前面附件的 cid 重复", "an earlier attachment has the same cid"), "cid")
-		}
+	}
+	fail(fileName(a.Name), "name")
+	fail(fileURL(a.URL), "url")
+	if a.SHA256 != "" && !isSHA256(a.SHA256) {
+		fail(sha256Form, "sha256")
+	}
+	a.SHA256 = strings.ToLower(a.SHA256)
+	switch {
+	case a.Type == "":
+	case !isMediaType(a.Type):
+		fail(wrong("media-type", "应为媒体类型，例如 application/pdf", "must be a media type such as application/pdf"), "type")
+	case a.CID != "" && !strings.HasPrefix(strings.ToLower(a.Type), "image/"):
+		fail(wrong("media-type", "带 cid 的附件须为图片，例如 image/png", "an attachment with a cid must be an image such as image/png"), "type")
+	}
+	switch {
+	case a.Size < 0:
+		fail(belowZero, "size")
+	case a.Size > maxExact:
+		fail(numberRange, "size")
+	}
+	if a.CID != "" && (len(a.CID) > maxCID || !isCID(a.CID)) {
+		fail(cidForm, "cid")
 	}
 }
 

@@ -192,7 +192,8 @@ func (s *Store) address(tenant string, a schemas.Attachment) (*url.URL, error) {
 	if !fs.ValidPath(path) || path == "." {
 		return nil, lackf(channels.Denied, "not a path below the root")
 	}
-	if s.cfg.ByTenant && !strings.HasPrefix(path, tenant+"/") {
+	uploaded := u.Scheme == "object" && u.Host == s.cfg.Object.Upload // whose folders are ours
+	if (s.cfg.ByTenant || uploaded) && !strings.HasPrefix(path, tenant+"/") {
 		return nil, lackf(channels.Denied, "the file is not in the folder of tenant %s", tenant)
 	}
 	return u, nil

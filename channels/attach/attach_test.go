@@ -386,6 +386,15 @@ func TestObjectStore(t *testing.T) {
 	if !closed.Load() {
 		t.Error("the object was not closed")
 	}
+	// Of what was uploaded, each tenant reaches its own, also without by_tenant.
+	s = open(t, Config{Object: Object{Upload: "uploads"}}, env(t), func(context.Context, string, string) (io.ReadCloser, int64, error) {
+		return io.NopCloser(bytes.NewReader(pdf)), int64(len(pdf)), nil
+	})
+	for at, want := range map[string]channels.Lack{"uploads/acme/a.pdf": "", "uploads/other/a.pdf": channels.Denied, "uploads/a.pdf": channels.Denied} {
+		if got := one(t, s, schemas.Attachment{Name: "a.pdf", URL: "object://" + at}); got.Lack != want {
+			t.Errorf("%s: %q (%s), want %q", at, got.Lack, got.Line, want)
+		}
+	}
 }
 
 type errReader struct{}
@@ -464,6 +473,10 @@ func TestSettings(t *testing.T) {
 		{Config{HTTPS: HTTPS{AllowPrivate: true}}, "/https/hosts", ""},
 		{Config{HTTPS: HTTPS{Hosts: []string{"*"}, CAFile: "id"}}, "/https/ca_file", ""},
 		{Config{Object: Object{Buckets: []string{"a/b"}}}, "/object/buckets/0", ""},
+		{Config{Object: Object{Upload: "attachments"}}, "", "object"},
+		{Config{Object: Object{Upload: "a.b"}}, "/object/upload", ""},
+		{Config{Object: Object{Upload: "a", MaxAge: time.Minute}}, "/object/max_age", ""},
+		{Config{Object: Object{Upload: "a", MaxBytes: 1}}, "/object/max_bytes", ""},
 		{Config{MaxFileBytes: -1}, "/max_file_bytes", ""},
 		{Config{MaxFileBytes: 30 << 20}, "/max_file_bytes", ""},
 		{Config{MaxTotalBytes: 1 << 30}, "/max_total_bytes", ""},

@@ -66,6 +66,19 @@ type S3 struct {
 // Object is the object store of the broker.
 type Object struct {
 	Buckets []string `yaml:"buckets,omitempty"` // that may be fetched from
+	// Upload is the bucket in which PUT /v1/attachments stores files, in a folder for each tenant; it is made at the
+	// start and may be fetched from. Empty: nothing is taken in.
+	Upload   string        `yaml:"upload,omitempty"`
+	MaxAge   time.Duration `yaml:"max_age,omitempty"`   // after which an uploaded file is deleted
+	MaxBytes int64         `yaml:"max_bytes,omitempty"` // of all uploaded files together
+}
+
+// readable are the buckets that may be fetched from.
+func (o Object) readable() []string {
+	if o.Upload == "" {
+		return o.Buckets
+	}
+	return append(slices.Clone(o.Buckets), o.Upload)
 }
 
 const (
@@ -76,6 +89,10 @@ const (
 	mostTotal       = 100 * mib // more than any mail server takes
 	shortestTimeout = time.Second
 	longestTimeout  = 5 * time.Minute
+	defaultAge      = 30 * 24 * time.Hour
+	shortestAge     = time.Hour
+	longestAge      = 5 * 365 * 24 * time.Hour
+	defaultUploads  = 10 << 30
 )
 
 // Defaults fills what the file left out.
@@ -83,13 +100,16 @@ func (c *Config) Defaults() {
 	for _, d := range []struct {
 		p *int64
 		v int64
-	}{{&c.MaxFileBytes, defaultFile}, {&c.MaxTotalBytes, defaultTotal}, {&c.MemoryBytes, defaultMemory}} {
+	}{{&c.MaxFileBytes, defaultFile}, {&c.MaxTotalBytes, defaultTotal}, {&c.MemoryBytes, defaultMemory}, {&c.Object.MaxBytes, defaultUploads}} {
 		if *d.p == 0 {
 			*d.p = d.v
 		}
 	}
 	if c.Timeout == 0 {
 		c.Timeout = defaultTimeout
+	}
+	if c.Object.MaxAge == 0 {
+		c.Object.MaxAge = defaultAge
 	}
 }
 
@@ -101,7 +121,7 @@ func (c Config) Schemes() string {
 		on   bool
 	}{
 		{"file", c.File.Root != ""}, {"http", len(c.HTTPS.Hosts) > 0 && c.HTTPS.AllowPrivate}, {"https", len(c.HTTPS.Hosts) > 0},
-		{"object", len(c.Object.Buckets) > 0}, {"s3", c.S3.Endpoint != ""},
+		{"object", len(c.Object.readable()) > 0}, {"s3", c.S3.Endpoint != ""},
 	} {
 		if s.on {
 			out = append(out, s.name)
@@ -144,14 +164,15 @@ func Open(cfg Config, env channels.Env, objects Opener) (*Store, error) {
 		s.sources["s3"] = b
 		s.closers = append(s.closers, b.client.CloseIdleConnections)
 	}
-	if len(cfg.Object.Buckets) > 0 {
-		s.sources["object"] = &objectStore{buckets: cfg.Object.Buckets, opener: objects}
+	if buckets := cfg.Object.readable(); len(buckets) > 0 {
+		s.sources["object"] = &objectStore{buckets: buckets, opener: objects}
 	}
 	return s, nil
 }
 
 var (
 	hostPattern   = regexp.MustCompile(`^(\*|(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\])$`)
+	storeName     = regexp.MustCompile(`^[A-Za-z0-9_-]{1,63}$`) // as NATS takes it
 	bucketPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{1,62}$`)
 )
 
@@ -166,6 +187,7 @@ func (c Config) check() error {
 		bytes("max_total_bytes", c.MaxTotalBytes, 1, mostTotal),
 		bytes("max_file_bytes", c.MaxFileBytes, 1, c.MaxTotalBytes),
 		bytes("memory_bytes", c.MemoryBytes, c.MaxTotalBytes, 1<<40),
+		bytes("object/max_bytes", c.Object.MaxBytes, c.MaxFileBytes, 1<<50),
 	} {
 		if err != nil {
 			return err
@@ -173,6 +195,12 @@ func (c Config) check() error {
 	}
 	if c.Timeout < shortestTimeout || c.Timeout > longestTimeout {
 		return channels.BadSetting("timeout", "应在 1s 到 5m 之间", "want 1s to 5m")
+	}
+	switch {
+	case c.Object.MaxAge < shortestAge || c.Object.MaxAge > longestAge:
+		return channels.BadSetting("object/max_age", "应在 1h 到 43800h 之间", "want 1h to 43800h")
+	case c.Object.Upload != "" && !storeName.MatchString(c.Object.Upload):
+		return channels.BadSetting("object/upload", "只能使用字母、数字、_ 和 -", "want letters, digits, _ and -")
 	}
 	for i, t := range c.Types {
 		media, params, err := mime.ParseMediaType(strings.Replace(t, "/*", "/x", 1))

@@ -92,6 +92,9 @@ func badConfig(err error) error {
 func (c *config) ingest() ingest.Config {
 	i := ingest.Config{HTTP: c.HTTP, Keys: c.Keys, Tenants: c.Tenants, Dir: c.dir}
 	i.Defaults()
+	a := c.Attachments
+	a.Defaults()
+	i.Upload = ingest.Upload{Bucket: a.Object.Upload, MaxFile: a.MaxFileBytes, MaxAge: a.Object.MaxAge}
 	return i
 }
 

@@ -117,6 +117,13 @@ func openService(ctx context.Context, c *config, roles []string, extra map[strin
 	if s.Broker, err = broker.Open(ctx, c.Broker, s.log); err != nil {
 		return nil, c.brokerError(err)
 	}
+	if up := c.Attachments.Object; up.Upload != "" {
+		a := c.Attachments
+		a.Defaults()
+		if err := s.Broker.MakeBucket(ctx, up.Upload, a.Object.MaxAge, a.Object.MaxBytes); err != nil {
+			return nil, c.wrong("", setting("/attachments/object/upload", "无法建立存储桶："+err.Error(), "the bucket cannot be made: "+err.Error()))
+		}
+	}
 	if s.hasher, err = s.Broker.Hasher(ctx, c.NumberKeyFile); err != nil {
 		return nil, c.brokerError(err)
 	}

@@ -1,11 +1,14 @@
 package broker
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -33,6 +36,36 @@ func (b *Broker) OpenObject(ctx context.Context, bucket, name string) (body io.R
 func absent(err error, bucket string) error {
 	if errors.Is(err, jetstream.ErrBucketNotFound) || errors.Is(err, jetstream.ErrObjectNotFound) {
 		return fmt.Errorf("bucket %s: %w: %w", bucket, fs.ErrNotExist, err)
+	}
+	return err
+}
+
+// MakeBucket makes sure that a bucket of the object store is there. One that is there already is left as it is.
+func (b *Broker) MakeBucket(ctx context.Context, name string, maxAge time.Duration, maxBytes int64) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*apiTimeout)
+	defer cancel()
+	_, err := b.JS.CreateObjectStore(ctx, jetstream.ObjectStoreConfig{
+		Bucket: name, Description: "Yizhan attachments", TTL: maxAge, MaxBytes: maxBytes, Replicas: b.cfg.Replicas, Storage: jetstream.FileStorage,
+	})
+	if errors.Is(err, jetstream.ErrBucketExists) {
+		return nil
+	}
+	return err
+}
+
+// PutObject stores an object whose name says its content. One that was stored within the last fresh is left
+// where it is, so that nobody who reads it is disturbed. The error is [ErrFull] when the bucket is.
+func (b *Broker) PutObject(ctx context.Context, bucket, name string, data []byte, fresh time.Duration) error {
+	store, err := b.JS.ObjectStore(ctx, bucket)
+	if err != nil {
+		return absent(err, bucket)
+	}
+	if info, err := store.GetInfo(ctx, name); err == nil && time.Since(info.ModTime) < fresh {
+		return nil
+	}
+	_, err = store.Put(ctx, jetstream.ObjectMeta{Name: name}, bytes.NewReader(data))
+	if code, text := apiCode(err); code == codeStoreFailed && strings.Contains(text, "maximum") {
+		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	return err
 }
