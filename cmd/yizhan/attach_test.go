@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"github.com/yizhan-dev/yizhan/channels"
 	"github.com/yizhan-dev/yizhan/channels/sandbox"
 	"github.com/yizhan-dev/yizhan/schemas"
 )
@@ -125,5 +126,53 @@ func TestAttachSaysWhatIsWrong(t *testing.T) {
 		if code != tt.code || !strings.Contains(errs, tt.want) || out != "" {
 			t.Errorf("%v: exit %d %s%s, want %d %q", tt.args, code, out, errs, tt.code, tt.want)
 		}
+	}
+}
+
+// The example of the manual is a good one, in both languages the same, and the event refers to the file beside it.
+func TestAttachmentsManual(t *testing.T) {
+	var examples []string
+	for _, name := range []string{"attachments.md", "attachments.zh-CN.md"} {
+		b, err := os.ReadFile(filepath.Join("../../docs", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := fence.FindAllStringSubmatch(string(b), -1)
+		if len(found) != 1 {
+			t.Fatalf("%s has %d yaml examples", name, len(found))
+		}
+		examples = append(examples, found[0][1])
+		for _, lack := range channels.Lacks {
+			if !strings.Contains(string(b), "| `"+string(lack)+"` |") {
+				t.Errorf("%s does not explain %s", name, lack)
+			}
+		}
+	}
+	if examples[0] != examples[1] {
+		t.Error("the examples differ")
+	}
+	dir := configDir(t)
+	if err := judge(t, compileSchema(t, "yizhan.schema.json"), examples[0]); err != nil {
+		t.Error(err)
+	}
+	doc := strings.NewReplacer("/run/secrets/oss-id", "id", "/run/secrets/oss-secret", "secret", "/var/lib/erp/reports", dir).Replace(examples[0])
+	if err := tryConfig(t, dir, doc); err != nil {
+		t.Error(err)
+	}
+	raw, err := os.ReadFile("../../docs/examples/attachment.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := schemas.DecodeEvent(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.ReadFile("../../docs/examples/statement.csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(file)
+	if a := e.Data.Attachment[0]; a.SHA256 != hex.EncodeToString(sum[:]) || a.URL != "object://attachments/acme/"+a.SHA256 || a.Size != len(file) {
+		t.Errorf("attachment.json refers to another file than statement.csv: %+v", a)
 	}
 }
