@@ -224,7 +224,7 @@ func (s *Store) read(ctx context.Context, u *url.URL, a schemas.Attachment, room
 		switch {
 		case int64(len(buf)) > most:
 			return nil, tooLong(int64(len(buf)))
-		case err == io.EOF: //nolint:errorlint // readers return it bare
+		case errors.Is(err, io.EOF):
 			if size >= 0 && int64(len(buf)) != size {
 				return nil, lackf(channels.Unreachable, "the storage broke off after %d of %d bytes", len(buf), size)
 			}

@@ -120,8 +120,11 @@ func (c Config) Schemes() string {
 		name string
 		on   bool
 	}{
-		{"file", c.File.Root != ""}, {"http", len(c.HTTPS.Hosts) > 0 && c.HTTPS.AllowPrivate}, {"https", len(c.HTTPS.Hosts) > 0},
-		{"object", len(c.Object.readable()) > 0}, {"s3", c.S3.Endpoint != ""},
+		{"file", c.File.Root != ""},
+		{"http", len(c.HTTPS.Hosts) > 0 && c.HTTPS.AllowPrivate},
+		{"https", len(c.HTTPS.Hosts) > 0},
+		{"object", len(c.Object.readable()) > 0},
+		{"s3", c.S3.Endpoint != ""},
 	} {
 		if s.on {
 			out = append(out, s.name)

@@ -56,7 +56,7 @@ func bucket(t *testing.T) (*httptest.Server, S3) {
 		k.sign(r.Method, &url.URL{Host: r.Host, Path: r.URL.Path, RawPath: strings.SplitN(r.RequestURI, "?", 2)[0]}, again, emptyHash, stamp)
 		refuse := func(status int, code string) {
 			w.WriteHeader(status)
-			fmt.Fprintf(w, `<?xml version="1.0" encoding="UTF-8"?><Error><Code>%s</Code><Message>13800138000</Message></Error>`, code)
+			_, _ = fmt.Fprintf(w, `<?xml version="1.0" encoding="UTF-8"?><Error><Code>%s</Code><Message>13800138000</Message></Error>`, code)
 		}
 		switch {
 		case err != nil || again.Get("Authorization") != r.Header.Get("Authorization"):

@@ -374,7 +374,8 @@ func TestExcuse(t *testing.T) {
 			schemas.Message{
 				Text: "见附件\n\n附件“<工资>.pdf”未能随本邮件发送：没有找到该文件。如需该文件，请联系发件单位。\n",
 				HTML: "<body>见附件<p>附件“&lt;工资&gt;.pdf”未能随本邮件发送：没有找到该文件。如需该文件，请联系发件单位。</p></BODY></html>",
-			}, "",
+			},
+			"",
 		},
 		{schemas.Message{Text: "see file"}, schemas.Message{Text: "see file\n\nThe attachment \"<工资>.pdf\" is missing: the file was not found. Please ask the sender for it.\n"}, ""},
 		{schemas.Message{HTML: "见附件"}, schemas.Message{HTML: "见附件<p>The attachment &#34;&lt;工资&gt;.pdf&#34; is missing: the file was not found. Please ask the sender for it.</p>"}, "en"},

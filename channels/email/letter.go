@@ -33,11 +33,10 @@ type letter struct {
 
 var _ io.WriterTo = (*letter)(nil)
 
-// part is one node of the tree: with kids a multipart, else a leaf.
+// part is one node of the tree, a multipart or a leaf.
 type part struct {
 	header []string // lines without line ends
 	write  func(io.Writer) error
-	kids   []*part
 }
 
 // newLetter adds the files to a mail that has no body yet.
@@ -120,7 +119,7 @@ func branch(kind, media, boundary string, kids ...*part) *part {
 	if media != "" {
 		typ += ";\r\n type=\"" + media + `"`
 	}
-	return &part{header: []string{typ}, kids: kids, write: func(w io.Writer) error {
+	return &part{header: []string{typ}, write: func(w io.Writer) error {
 		for _, k := range kids {
 			if _, err := io.WriteString(w, "--"+boundary+"\r\n"); err != nil {
 				return err
@@ -242,15 +241,10 @@ func quotable(name string) bool {
 // writeBase64 writes lines of 76 characters (RFC 2045 section 6.8).
 func writeBase64(w io.Writer, data []byte) error {
 	const in = 57
-	line := make([]byte, 78)
-	copy(line[76:], "\r\n")
+	line := make([]byte, 0, 78)
 	for len(data) > 0 {
 		n := min(in, len(data))
-		size := base64.StdEncoding.EncodedLen(n)
-		base64.StdEncoding.Encode(line[:size], data[:n])
-		if n < in {
-			line = append(line[:size], "\r\n"...)
-		}
+		line = append(base64.StdEncoding.AppendEncode(line[:0], data[:n]), "\r\n"...)
 		if _, err := w.Write(line); err != nil {
 			return err
 		}

@@ -66,7 +66,7 @@ func TestAttachmentsEndToEnd(t *testing.T) {
 	if len(mail.Files) != 2 {
 		t.Fatalf("%d files, in %s", len(mail.Files), mail.Raw)
 	}
-	var got = map[string]sandbox.File{}
+	got := map[string]sandbox.File{}
 	for _, f := range mail.Files {
 		got[f.Name] = f
 	}
