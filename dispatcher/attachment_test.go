@@ -26,7 +26,7 @@ func TestAMailGoesWithoutItsFileInTheEnd(t *testing.T) {
 			if a.Last {
 				return nil
 			}
-			return &channels.Failure{Kind: "email", Code: "dispatcher:attachment-unavailable", Class: channels.Temporary, Line: "对账单.pdf: unreachable (HTTP 503)"}
+			return &channels.Failure{Kind: "dispatcher", Code: "attachment-unavailable", Class: channels.Temporary, Line: "对账单.pdf: unreachable (HTTP 503)"}
 		}
 		r.publish("alarm", "a", wang)
 		s := r.story("a", time.Hour)
@@ -41,7 +41,7 @@ func TestAMailGoesWithoutItsFileInTheEnd(t *testing.T) {
 			t.Errorf("attachments %+v", d.Attachments)
 		}
 		first, last := d.History[1].Note, d.History[len(d.History)-1].Note
-		if !strings.Contains(first, "dispatcher:attachment-unavailable") || !strings.Contains(last, `without "对账单.pdf": the file storage could not be reached`) {
+		if !strings.Contains(first, "attachment-unavailable") || !strings.Contains(last, `without "对账单.pdf": the file storage could not be reached`) {
 			t.Errorf("notes %q … %q", first, last)
 		}
 		// The log names no file, since files are named after people.
@@ -60,7 +60,7 @@ func TestAMailThatExpiresSoonDoesNotWait(t *testing.T) {
 			if channels.AttemptOf(ctx).Last {
 				return nil
 			}
-			return &channels.Failure{Kind: "email", Code: "dispatcher:attachment-unavailable", Class: channels.Temporary}
+			return &channels.Failure{Kind: "dispatcher", Code: "attachment-unavailable", Class: channels.Temporary}
 		}
 		expires := time.Now().Add(3 * time.Minute).Format(time.RFC3339)
 		r.publish("alarm", "a", strings.Replace(wang, `"template"`, `"expires":"`+expires+`","template"`, 1))

@@ -71,16 +71,22 @@ func (c *channel) insist(ctx context.Context, d *schemas.Delivery, files []chann
 	if c.AttachmentsMissing == missingFail {
 		switch {
 		case lasting, passing && attempt.Last:
-			return c.failure("dispatcher:attachment-missing", channels.Content, lacks(files))
+			return undelivered("attachment-missing", channels.Content, files)
 		case passing:
-			return c.failure("dispatcher:attachment-unavailable", channels.Temporary, lacks(files))
+			return undelivered("attachment-unavailable", channels.Temporary, files)
 		}
 		return nil
 	}
 	if passing && !attempt.Last && attempt.Number < c.AttachmentsAttempts && d.Priority != schemas.High {
-		return c.failure("dispatcher:attachment-unavailable", channels.Temporary, lacks(files))
+		return undelivered("attachment-unavailable", channels.Temporary, files)
 	}
 	return nil
+}
+
+// undelivered is a decision of ours before the mail server was asked: the kind says so, and its words are
+// not taken for those of a mail server.
+func undelivered(code string, class channels.Class, files []channels.File) *channels.Failure {
+	return &channels.Failure{Kind: "dispatcher", Provider: "yizhan", Code: code, Class: class, Line: channels.Line(lacks(files))}
 }
 
 // lacks says for an operator which files are missing and why.

@@ -297,20 +297,20 @@ func TestMissingAttachments(t *testing.T) {
 		code    string // of the failure; "" when the mail goes
 	}{
 		{"all there", nil, first, nil, ""},
-		{"down, first attempt", map[string]channels.Lack{pdf: channels.Unreachable}, first, nil, "dispatcher:attachment-unavailable"},
-		{"not written yet", map[string]channels.Lack{pdf: channels.NotFound}, fifth, nil, "dispatcher:attachment-unavailable"},
+		{"down, first attempt", map[string]channels.Lack{pdf: channels.Unreachable}, first, nil, "attachment-unavailable"},
+		{"not written yet", map[string]channels.Lack{pdf: channels.NotFound}, fifth, nil, "attachment-unavailable"},
 		{"still down", map[string]channels.Lack{pdf: channels.Unreachable}, sixth, nil, ""},
 		{"no attempt would follow", map[string]channels.Lack{pdf: channels.Unreachable}, last, nil, ""},
 		{"waiting cures nothing", map[string]channels.Lack{pdf: channels.TooLarge, logo: channels.Denied}, first, nil, ""},
-		{"one may come", map[string]channels.Lack{pdf: channels.TooLarge, logo: channels.Altered}, first, nil, "dispatcher:attachment-unavailable"},
+		{"one may come", map[string]channels.Lack{pdf: channels.TooLarge, logo: channels.Altered}, first, nil, "attachment-unavailable"},
 		{"urgent", map[string]channels.Lack{pdf: channels.Unreachable}, first, func(_ *Config, d *schemas.Delivery) { d.Priority = schemas.High }, ""},
 		{"no waiting", map[string]channels.Lack{pdf: channels.Unreachable}, first, func(c *Config, _ *schemas.Delivery) { c.AttachmentsAttempts = 1 }, ""},
-		{"fail: down", map[string]channels.Lack{pdf: channels.Unreachable}, sixth, func(c *Config, _ *schemas.Delivery) { c.AttachmentsMissing = "fail" }, "dispatcher:attachment-unavailable"},
+		{"fail: down", map[string]channels.Lack{pdf: channels.Unreachable}, sixth, func(c *Config, _ *schemas.Delivery) { c.AttachmentsMissing = "fail" }, "attachment-unavailable"},
 		{"fail: urgent", map[string]channels.Lack{pdf: channels.NotFound}, first, func(c *Config, d *schemas.Delivery) {
 			c.AttachmentsMissing, d.Priority = "fail", schemas.High
-		}, "dispatcher:attachment-unavailable"},
-		{"fail: the end", map[string]channels.Lack{pdf: channels.Unreachable}, last, func(c *Config, _ *schemas.Delivery) { c.AttachmentsMissing = "fail" }, "dispatcher:attachment-missing"},
-		{"fail: never", map[string]channels.Lack{pdf: channels.WrongType, logo: channels.Unreachable}, first, func(c *Config, _ *schemas.Delivery) { c.AttachmentsMissing = "fail" }, "dispatcher:attachment-missing"},
+		}, "attachment-unavailable"},
+		{"fail: the end", map[string]channels.Lack{pdf: channels.Unreachable}, last, func(c *Config, _ *schemas.Delivery) { c.AttachmentsMissing = "fail" }, "attachment-missing"},
+		{"fail: never", map[string]channels.Lack{pdf: channels.WrongType, logo: channels.Unreachable}, first, func(c *Config, _ *schemas.Delivery) { c.AttachmentsMissing = "fail" }, "attachment-missing"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			far, store, d := startFar(t, "none"), &files{lacks: tt.lacks}, withFiles()

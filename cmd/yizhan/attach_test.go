@@ -176,3 +176,38 @@ func TestAttachmentsManual(t *testing.T) {
 		t.Errorf("attachment.json refers to another file than statement.csv: %+v", a)
 	}
 }
+
+// An ERP often announces a report before it is written: the mail waits, and goes with it.
+func TestAMailWaitsForItsFile(t *testing.T) {
+	s, sb := openDevService(t, t.TempDir())
+	r := start(t, s)
+	file := filepath.Join(t.TempDir(), "a.csv")
+	if err := os.WriteFile(file, []byte("a,b\n1,2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte("a,b\n1,2\n"))
+	hash := hex.EncodeToString(sum[:])
+	event := everyChannel("early")
+	data := event["data"].(map[string]any)
+	data["channels"] = []string{"mail"}
+	data["attachments"] = []any{schemas.Attachment{Name: "a.csv", URL: "object://attachments/acme/" + hash, SHA256: hash}}
+	publish(t, r.base, event)
+	var out string
+	eventually(t, "the mail waits", func() bool {
+		_, out, _ = attachCLI(t, "trace", "early", "--server", r.base)
+		return strings.Contains(out, "attachment-unavailable")
+	})
+	for _, want := range []string{"the mail waits for it", "a.csv: not-found"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the trace does not say %q:\n%s", want, out)
+		}
+	}
+	if code, _, errs := attachCLI(t, "attach", file, "--tenant", "acme", "--server", r.base); code != 0 {
+		t.Fatal(errs)
+	}
+	eventually(t, "the mail arrives", func() bool { return len(arrived(sb, "email")) > 0 })
+	mail := arrived(sb, "email")
+	if len(mail) != 1 || len(mail[0].Files) != 1 || string(mail[0].Files[0].Data) != "a,b\n1,2\n" || strings.Contains(mail[0].Text, "未能随本邮件发送") {
+		t.Errorf("%d mails, the first with %d files: %s", len(mail), len(mail[0].Files), mail[0].Text)
+	}
+}
