@@ -96,7 +96,7 @@ func TestContractWithAttachments(t *testing.T) {
 
 func rendered(t *testing.T, d *schemas.Delivery, got []channels.File) string {
 	t.Helper()
-	msg, _, err := sender(t).compose(d, got, noon)
+	msg, _, err := sender(t).assemble(d, got, noon)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -402,7 +402,7 @@ func BenchmarkLetter(b *testing.B) {
 	b.SetBytes(int64(len(big)))
 	b.ReportAllocs()
 	for b.Loop() {
-		msg, _, err := s.compose(d, []channels.File{{Attached: channels.Attached{Name: "a.pdf", Type: "application/pdf"}, Data: big}}, noon)
+		msg, _, err := s.assemble(d, []channels.File{{Attached: channels.Attached{Name: "a.pdf", Type: "application/pdf"}, Data: big}}, noon)
 		if err != nil {
 			b.Fatal(err)
 		}

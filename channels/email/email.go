@@ -66,7 +66,7 @@ func (c *channel) Send(ctx context.Context, d *schemas.Delivery) (channels.Recei
 		return channels.Receipt{}, failed
 	}
 	defer files.Close()
-	msg, to, err := c.compose(d, files.Files, time.Now())
+	msg, to, err := c.assemble(d, files.Files, time.Now())
 	if err != nil {
 		return channels.Receipt{}, c.unbuilt(err)
 	}

@@ -35,8 +35,8 @@ func (s *settings) build(d *schemas.Delivery, now time.Time) (*mail.Msg, *netmai
 	return msg, to, nil
 }
 
-// compose is build for a mail with files, as they were fetched for this attempt.
-func (s *settings) compose(d *schemas.Delivery, files []channels.File, now time.Time) (io.WriterTo, *netmail.Address, error) {
+// assemble is build for a mail with files, as they were fetched for this attempt.
+func (s *settings) assemble(d *schemas.Delivery, files []channels.File, now time.Time) (io.WriterTo, *netmail.Address, error) {
 	told := *d
 	told.Message = excuse(d.Message, d.To, files)
 	with := present(files)
