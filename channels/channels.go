@@ -51,6 +51,8 @@ type Lookup struct {
 type Receipt struct {
 	ID    string // its id for the message: BizId, queue id; may be empty
 	Reply string // its words, one line, masked
+	// Attachments are the files of the message, with those that it had to go without.
+	Attachments []Attached
 }
 
 // Address is what a channel needs to know of a recipient.
@@ -87,6 +89,8 @@ type Traits struct {
 	Mentions bool
 	// Signature is the SMS signature that the provider will put in front, without brackets.
 	Signature string
+	// Attaches are the schemes of attachments' URLs that the channel fetches and sends along: "https s3".
+	Attaches string
 	// Slots is how many attempts may run at once in this process for each priority; Timeout bounds one attempt.
 	Slots   int
 	Timeout time.Duration
@@ -100,6 +104,8 @@ type Env struct {
 	Name string // the channel's name in yizhan.yaml
 	Dir  string // folder of yizhan.yaml: relative *_file paths start here
 	Log  *zap.Logger
+	// Files fetches attachments; nil when no storage is set up.
+	Files Files
 	// Simulated is set in sandbox mode: the third parties are stand-ins on loopback.
 	Simulated bool
 }

@@ -76,6 +76,15 @@ func (p Policy) Delay(attempt int) time.Duration {
 	return d
 }
 
+// last says whether a failure at a.Now would be the end of the delivery, whatever the jitter: no attempt is left, or
+// the next one would come too late.
+func (p Policy) last(a Attempt) bool {
+	longest := p
+	longest.Jitter = 0
+	next := a.Now.Add(time.Duration(float64(longest.Delay(a.Number)) * (1 + p.Jitter)))
+	return a.Number >= p.Attempts || next.Sub(a.Since) > p.MaxAge || !a.Expires.IsZero() && next.After(a.Expires)
+}
+
 // throttleWait is how long a throttled delivery waits when nobody says how long.
 const throttleWait = time.Minute
 

@@ -33,6 +33,36 @@ func TestDelayGrowsFromTheAttemptAlone(t *testing.T) {
 	}
 }
 
+// A channel that would rather wait must know when nothing comes after it.
+func TestLast(t *testing.T) {
+	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	p := policy()
+	p.Jitter = 0.2
+	for _, tt := range []struct {
+		a    Attempt
+		want bool
+	}{
+		{Attempt{Number: 1}, false},
+		{Attempt{Number: 11}, false},
+		{Attempt{Number: 12}, true},
+		{Attempt{Number: 5, Expires: now.Add(time.Hour)}, false},
+		{Attempt{Number: 5, Expires: now.Add(8 * time.Minute)}, true}, // the sixth comes within 324 to 486 s
+		{Attempt{Number: 5, Expires: now.Add(9 * time.Minute)}, false},
+		{Attempt{Number: 2, Since: now.Add(-71 * time.Hour)}, false},
+		{Attempt{Number: 9, Since: now.Add(-71 * time.Hour)}, true},
+	} {
+		if tt.a.Now = now; tt.a.Since.IsZero() {
+			tt.a.Since = now
+		}
+		if got := p.last(tt.a); got != tt.want {
+			t.Errorf("%+v: %t, want %t", tt.a, got, tt.want)
+		}
+		if o := p.Decide(tt.a, &channels.Failure{}, channels.Temporary); o.State != schemas.Held && !tt.want {
+			t.Errorf("%+v: %s, though it was not called the last", tt.a, o.State)
+		}
+	}
+}
+
 func TestDecide(t *testing.T) {
 	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
 	fail := func(after time.Duration, maybe bool) *channels.Failure {

@@ -22,6 +22,9 @@ var (
 	ruleHitsTotal = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "yizhan_rule_hits_total", Help: "What the rules found, by rule and action: block, review, hold.",
 	}, []string{"rule", "action"})
+	lacksTotal = promauto.NewCounterVec(prometheus.CounterOpts{
+		Name: "yizhan_attachments_missing_total", Help: "Files that messages went without, by reason: not-found, unreachable, too-large…",
+	}, []string{"channel", "reason"})
 	attemptsTotal = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "yizhan_attempts_total", Help: "Calls to third parties, by class of the outcome (ok when accepted).",
 	}, []string{"channel", "class"})
@@ -82,6 +85,9 @@ func countState(channel string, r *ledger.Record) {
 		countHits(r.Cause.Hits)
 	}
 	countHits(r.Review)
+	for _, why := range lacks(r.Attachments) {
+		lacksTotal.WithLabelValues(channel, why).Inc()
+	}
 }
 
 // countHits counts by the names of package rules: what a rule of somebody else calls itself is "other".

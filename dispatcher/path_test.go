@@ -44,8 +44,10 @@ type far struct {
 	// answer decides each call; nil accepts.
 	answer func(ctx context.Context, d *schemas.Delivery, n int) error
 	lookup func(d *schemas.Delivery, n int) (channels.Lookup, error)
-	calls  []call
-	asked  int
+	// attached is what the receipts say of files.
+	attached []channels.Attached
+	calls    []call
+	asked    int
 }
 
 type call struct {
@@ -68,7 +70,7 @@ func (f *far) Send(ctx context.Context, d *schemas.Delivery) (channels.Receipt, 
 			return channels.Receipt{}, err
 		}
 	}
-	return channels.Receipt{ID: fmt.Sprintf("receipt-%d", n), Reply: "OK"}, nil
+	return channels.Receipt{ID: fmt.Sprintf("receipt-%d", n), Reply: "OK", Attachments: f.attached}, nil
 }
 func (f *far) Traits() channels.Traits { return f.traits }
 func (f *far) Close() error            { return nil }

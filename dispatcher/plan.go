@@ -172,7 +172,7 @@ func (d *Dispatcher) channel(name string) (rules.Channel, bool) {
 // Described is what the rules need to know of a channel.
 func Described(ch channels.Channel) rules.Channel {
 	t := ch.Traits()
-	return rules.Channel{Kind: t.Kind, Provider: t.Provider, Address: string(t.Address), Signature: t.Signature, Capped: t.Capped, Mentions: t.Mentions}
+	return rules.Channel{Kind: t.Kind, Provider: t.Provider, Address: string(t.Address), Signature: t.Signature, Capped: t.Capped, Mentions: t.Mentions, Attaches: t.Attaches}
 }
 
 // refusals are the classes of the planner's refusals.

@@ -157,13 +157,15 @@ func (d *Dispatcher) attempt(ctx context.Context, w *road, j *job, fence uint64)
 	if j.attempt == 1 {
 		latencySeconds.WithLabelValues(j.Channel, string(j.Priority)).Observe(begun.Sub(j.PlannedAt).Seconds())
 	}
+	last := d.Retry.last(Attempt{Number: j.attempt, Since: j.begin(), Now: deadline, Expires: j.Expires})
 	called := time.Now()
+	calling := channels.WithAttempt(ctx, channels.Attempt{Number: j.attempt, Last: last})
 	var receipt channels.Receipt
 	var f *channels.Failure
 	if p != nil {
-		receipt, f = p.call(ctx, j.Delivery)
+		receipt, f = p.call(calling, j.Delivery)
 	} else {
-		receipt, f = d.callTogether(ctx, w, j)
+		receipt, f = d.callTogether(calling, w, j)
 	}
 	took := time.Since(called)
 	if f != nil && isOwn(f) {
@@ -173,7 +175,7 @@ func (d *Dispatcher) attempt(ctx context.Context, w *road, j *job, fence uint64)
 	r := d.outcome(ctx, ch, j, receipt, f)
 	r.Took = took.Milliseconds()
 	if r.State == schemas.Accepted || r.State == schemas.Uncertain { // it went: say what a person should look at
-		r.Review = some(v)
+		r.Review, r.Attachments = some(v), receipt.Attachments
 	}
 	if f != nil && !f.Maybe && r.State != schemas.Uncertain {
 		d.release(ctx, in, j, nil)
@@ -287,6 +289,17 @@ func (d *Dispatcher) causeOfFailure(f *channels.Failure) *schemas.Cause {
 	return &schemas.Cause{Kind: f.Kind, Provider: f.Provider, Code: f.Code, Class: string(d.Explain(f).Class), Line: f.Line}
 }
 
+// lacks are the reasons for which files did not go with the message.
+func lacks(files []channels.Attached) []string {
+	var why []string
+	for _, f := range files {
+		if f.Lack != "" {
+			why = append(why, string(f.Lack))
+		}
+	}
+	return why
+}
+
 func (d *Dispatcher) logAttempt(j *job, r *ledger.Record, took time.Duration) {
 	class := "ok"
 	if r.Cause != nil {
@@ -304,6 +317,9 @@ func (d *Dispatcher) logAttempt(j *job, r *ledger.Record, took time.Duration) {
 	}
 	if r.Receipt != "" {
 		fields = append(fields, zap.String("receipt", r.Receipt))
+	}
+	if why := lacks(r.Attachments); len(why) > 0 { // names are often those of people: the trace has them
+		fields = append(fields, zap.Strings("without_attachments", why))
 	}
 	if !r.Due.IsZero() {
 		fields = append(fields, zap.Time("due", r.Due))

@@ -16,6 +16,8 @@ type Channel struct {
 	Signature string // that the provider will put in front of an SMS, without brackets
 	Capped    bool   // counts against the daily cap of the recipient's number
 	Mentions  bool   // names the event's people by their phone numbers
+	// Attaches are the schemes of attachments' URLs that a mail channel fetches: "https s3".
+	Attaches string
 }
 
 // Channels finds a configured channel by its name.
@@ -229,6 +231,9 @@ func (p *planner) bare(to schemas.Recipient, channel string) (*schemas.Delivery,
 	}
 	if ch.Mentions {
 		m.At = phones(e.Data.To)
+	}
+	if ch.Kind == kindEmail {
+		attach(&m, e.Data.Attachment, ch.Attaches)
 	}
 	dl.Message = m
 	return dl, nil

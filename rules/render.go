@@ -32,7 +32,8 @@ type Payload struct {
 	Params   map[string]any   `json:"params,omitzero"`
 	Content  *schemas.Content `json:"content,omitzero"` // the event's ready text, or what the template made
 	To       PayloadTo        `json:"to"`
-	// Attachments are references; the receiver fetches what it wants.
+	// Attachments are https and http references; the receiver fetches what it wants. Where our own storage
+	// keeps a file is not told.
 	Attachments []schemas.Attachment `json:"attachments,omitzero"`
 }
 
@@ -73,8 +74,6 @@ func (b *Book) Render(e *schemas.Event, to schemas.Recipient, channel, kind stri
 	case problem != nil:
 	case kind == kindWebhook:
 		problem = addPayload(&m, e, to)
-	case kind == kindEmail:
-		addLinks(&m, e.Data.Attachment)
 	}
 	if problem != nil {
 		return schemas.Message{}, &schemas.Invalid{Problems: []schemas.Problem{*problem}}
@@ -82,21 +81,27 @@ func (b *Book) Render(e *schemas.Event, to schemas.Recipient, channel, kind stri
 	return m, nil
 }
 
-// addLinks names the event's attachments at the end of a mail: they are references, and travel as links.
-func addLinks(m *schemas.Message, attachments []schemas.Attachment) {
-	if len(attachments) == 0 {
-		return
-	}
-	text, list := "\n\n附件 / Attachments:\n", "<p>附件 / Attachments:</p><ul>"
+// attach gives a mail the event's attachments. What the channel fetches goes with the mail, and so does what
+// nobody outside could open: the channel says then what is missing. Of the rest the recipient gets the
+// links, here, where the guards judge them with the text.
+func attach(m *schemas.Message, attachments []schemas.Attachment, fetched string) {
+	text, list := "", ""
 	for _, a := range attachments {
+		if !a.Linkable() || slices.Contains(strings.Fields(fetched), a.Scheme()) {
+			m.Attachments = append(m.Attachments, a)
+			continue
+		}
 		text += a.Name + ": " + a.URL + "\n"
 		list += `<li><a href="` + template.HTMLEscapeString(a.URL) + `">` + template.HTMLEscapeString(a.Name) + "</a></li>"
 	}
+	if text == "" {
+		return
+	}
 	if m.Text != "" {
-		m.Text += text
+		m.Text += "\n\n附件 / Attachments:\n" + text
 	}
 	if m.HTML != "" {
-		m.HTML += list + "</ul>"
+		m.HTML += "<p>附件 / Attachments:</p><ul>" + list + "</ul>"
 	}
 }
 
@@ -201,7 +206,7 @@ func addPayload(m *schemas.Message, e *schemas.Event, to schemas.Recipient) *sch
 		Content:  e.Data.Content,
 		To:       PayloadTo{to.Name, to.Tags},
 
-		Attachments: e.Data.Attachment,
+		Attachments: slices.DeleteFunc(slices.Clone(e.Data.Attachment), func(a schemas.Attachment) bool { return !a.Linkable() }),
 	}
 	if p.Content == nil && m.Text != "" {
 		p.Content = &schemas.Content{Subject: m.Subject, Text: m.Text, HTML: m.HTML}

@@ -368,6 +368,12 @@ func TestBoundsAgree(t *testing.T) {
 		{"attachments", maxAttachments, func(n int) string {
 			return event(`"template":"t","attachments":[` + list(n, `{"name":"a","url":"object://b/a"}`) + `]`)
 		}},
+		{"cid", maxCID, func(n int) string {
+			return event(`"template":"t","attachments":[{"name":"a","url":"s3://b/a","cid":"` + strings.Repeat("a", n) + `"}]`)
+		}},
+		{"attachment size", maxExact, func(n int) string {
+			return event(`"template":"t","attachments":[{"name":"a","url":"file:///a","size":` + strconv.Itoa(n) + `}]`)
+		}},
 		{"recipients", maxRecipients, func(n int) string {
 			return strings.Replace(event(`"template":"t"`), `{"webhook":"ops"}`, list(n, `{"phone":"13800138000"}`), 1)
 		}},
@@ -418,7 +424,8 @@ func set(tree any, path []any, to any, remove bool) any {
 
 const fullDelivery = `{"id":"aaaaaaaaaaaaabbbbbbbbbbbbbbbb","event":{"source":"/erp","id":"1","type":"erp.invoice.due","time":"2026-11-23T09:00:00+08:00"},
 "tenant":"acme","channel":"sms","category":"notification","priority":"high","to":{"name":"王芳","phone":"+8613800138000","tags":["a"]},
-"message":{"template":"t","subject":"s","text":"x","html":"<p>x","code":"SMS_1","params":{"a":"b"},"param_kinds":{"a":"name"},"signature":"华星科技","payload":{"any":[1]},"at":["+8613800138000"]},
+"message":{"template":"t","subject":"s","text":"x","html":"<p>x","code":"SMS_1","params":{"a":"b"},"param_kinds":{"a":"name"},"signature":"华星科技","payload":{"any":[1]},"at":["+8613800138000"],
+"attachments":[{"name":"a.pdf","url":"object://attachments/a.pdf"}]},
 "route":"r","not_before":"2026-11-23T09:00:00Z","expires":"2026-11-24T09:00:00Z","planned_at":"2026-11-23T09:00:00Z","traceparent":"x",
 "else":[{"when":"failed","delivery":{"id":"aaaaaaaaaaaaacccccccccccccccc","event":{"source":"/erp","id":"1","type":"a"},"tenant":"acme","channel":"mail",
 "category":"notification","priority":"bulk","to":{"email":"wang@example.com"},"message":{"text":"x"},"planned_at":"2026-11-23T09:00:00Z"}}]}`
@@ -428,7 +435,7 @@ var fullDocuments = map[string]string{
 "datacontenttype":"application/json","dataschema":"https://example.com/s","tenant":"acme","traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01","tracestate":"a=b",
 "data":{"category":"alert","to":[{"name":"王芳","phone":"13800138000","email":"wang@example.com","locale":"zh-CN","tags":["finance"]},{"webhook":"ops","url":"https://api.example.com/hook"}],
 "template":"t","params":{"a":"x","n":1.5,"b":true,"rows":[{"名称":"x"},["y"]]},"channels":["sms"],"priority":"normal","not_before":"2026-11-23T09:05:00+08:00",
-"expires":"2026-11-24T18:00:00+08:00","attachments":[{"name":"a.pdf","url":"https://example.com/a.pdf","sha256":"` + "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" + `","type":"application/pdf"}]}}`,
+"expires":"2026-11-24T18:00:00+08:00","attachments":[{"name":"a.pdf","url":"https://example.com/a.pdf","sha256":"` + "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" + `","type":"application/pdf","size":9},{"name":"logo.png","url":"file:///erp/logo.png","type":"image/png","cid":"logo@erp"}]}}`,
 	"delivery.schema.json": fullDelivery,
 	"dead-letter.schema.json": `{"id":"aaaaaaaaaaaaabbbbbbbbbbbbbbbb","time":"2026-11-23T09:00:00Z","tenant":"acme","channel":"-","state":"dead","attempts":3,"replay":1,
 "cause":{"kind":"sms","provider":"aliyun","code":"isv.X","class":"content","line":"no","hits":[{"rule":"9","action":"block","field":"text","start":0,"end":3,"text":"x","advice":{"zh":"改","en":"change"}}]},

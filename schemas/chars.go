@@ -67,6 +67,13 @@ func isSHA256(s string) bool {
 	return len(s) == 64 && all(s, func(c byte) bool { return digit(c) || (c|0x20 >= 'a' && c|0x20 <= 'f') })
 }
 
+// isCID is the part of RFC 2392's content ids that every mail program takes: a word, or word@domain.
+func isCID(s string) bool {
+	word, domain, at := strings.Cut(s, "@")
+	ok := func(c byte) bool { return wordByte(c) || c == '.' || c == '+' }
+	return word != "" && all(word, ok) && (!at || domain != "" && all(domain, ok))
+}
+
 func isDeliveryID(s string) bool {
 	return len(s) == 29 && all(s, func(c byte) bool { return lower(c) || (c >= '2' && c <= '7') })
 }

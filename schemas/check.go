@@ -3,6 +3,7 @@ package schemas
 import (
 	"cmp"
 	"fmt"
+	"io/fs"
 	"mime"
 	"net/url"
 	"slices"
@@ -17,7 +18,7 @@ const (
 	maxType        = 255
 	maxRecipients  = 100
 	maxChannels    = 16
-	maxAttachments = 10
+	maxAttachments = 20
 	maxParams      = 100
 	maxTags        = 20
 	maxParamDepth  = 4
@@ -25,6 +26,7 @@ const (
 	maxParamText   = 10_000
 	maxText        = 20_000
 	maxHTML        = 500_000
+	maxCID         = 128
 	maxEmailText   = 320 // characters on the wire, before normalising
 	maxTraceState  = 512
 	// maxExact is the largest whole number that every JSON reader keeps exact (RFC 8259 §6).
@@ -324,23 +326,54 @@ func (c *checker) attachments(list []Attachment) {
 	}
 	for i := range list {
 		a := &list[i]
-		fail := func(err *ValueError, name string) {
-			if err != nil {
-				c.fail(err, "attachments", i, name)
-			}
-		}
-		fail(fileName(a.Name), "name")
-		fail(fileURL(a.URL), "url")
-		if a.SHA256 != "" && !isSHA256(a.SHA256) {
-			fail(sha256Form, "sha256")
-		}
-		a.SHA256 = strings.ToLower(a.SHA256)
-		if a.Type != "" {
-			if _, _, err := mime.ParseMediaType(a.Type); err != nil || len(a.Type) > 127 || !strings.ContainsRune(a.Type, '/') {
-				fail(wrong("media-type", "应为媒体类型，例如 application/pdf", "must be a media type such as application/pdf"), "type")
-			}
+		a.check(c, "attachments", i)
+		if a.CID != "" && slices.ContainsFunc(list[:i], func(b Attachment) bool { return b.CID == a.CID }) {
+			c.fail(wrong("unique", "与前面附件的 cid 重复", "an earlier attachment has the same cid"), "attachments", i, "cid")
 		}
 	}
+}
+
+// Check brings the hash to lower case and returns every problem of a reference that stands alone.
+func (a *Attachment) Check() []Problem {
+	c := &checker{}
+	a.check(c)
+	return c.problems
+}
+
+// check notes what is wrong with the reference at the given place.
+func (a *Attachment) check(c *checker, at ...any) {
+	fail := func(err *ValueError, name string) {
+		if err != nil {
+			c.fail(err, slices.Concat(at, []any{name})...)
+		}
+	}
+	fail(fileName(a.Name), "name")
+	fail(fileURL(a.URL), "url")
+	if a.SHA256 != "" && !isSHA256(a.SHA256) {
+		fail(sha256Form, "sha256")
+	}
+	a.SHA256 = strings.ToLower(a.SHA256)
+	switch {
+	case a.Type == "":
+	case !isMediaType(a.Type):
+		fail(wrong("media-type", "应为媒体类型，例如 application/pdf", "must be a media type such as application/pdf"), "type")
+	case a.CID != "" && !strings.HasPrefix(strings.ToLower(a.Type), "image/"):
+		fail(wrong("media-type", "带 cid 的附件须为图片，例如 image/png", "an attachment with a cid must be an image such as image/png"), "type")
+	}
+	switch {
+	case a.Size < 0:
+		fail(belowZero, "size")
+	case a.Size > maxExact:
+		fail(numberRange, "size")
+	}
+	if a.CID != "" && (len(a.CID) > maxCID || !isCID(a.CID)) {
+		fail(cidForm, "cid")
+	}
+}
+
+func isMediaType(s string) bool {
+	_, _, err := mime.ParseMediaType(s)
+	return err == nil && len(s) <= 127 && strings.ContainsRune(s, '/') && !strings.ContainsAny(s, "\r\n")
 }
 
 func fileName(s string) *ValueError {
@@ -350,14 +383,18 @@ func fileName(s string) *ValueError {
 	if n := utf8.RuneCountInString(s); n > 255 {
 		return tooLong(255, n)
 	}
-	if strings.ContainsAny(s, `/\`) || hasControlIn(s) {
+	if strings.ContainsAny(s, `/\`) || hasControlIn(s) || strings.ContainsFunc(s, turnsText) {
 		return fileNameForm
 	}
 	return nil
 }
 
-// fileURL takes https, http and object://bucket/name (an object store beside the broker). Userinfo
-// is refused: it would put a password into every stored event.
+// turnsText are the characters that reverse what follows, so that "exe.pdf" can be shown for "fdp.exe"
+// (Unicode TR 36 section 2.5).
+func turnsText(r rune) bool { return r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 }
+
+// fileURL takes the addresses of [Attachment.URL]. Userinfo is refused: it would put a password into
+// every stored event.
 func fileURL(s string) *ValueError {
 	if s == "" {
 		return missing("url")
@@ -366,11 +403,18 @@ func fileURL(s string) *ValueError {
 		return tooLong(2048, n)
 	}
 	u, err := url.Parse(s)
-	if err != nil || !isURIReference(s) || u.Host == "" || !slices.Contains([]string{"https", "http", "object"}, u.Scheme) {
-		return wrong("uri", "应为 https、http 或 object 开头的完整地址", "must be an absolute https, http or object URL")
+	if err != nil || !isURIReference(s) || !slices.Contains(attachmentSchemes, u.Scheme) || (u.Host == "") != (u.Scheme == "file") {
+		return wrong("uri", "应为 https、http、file、s3 或 object 开头的完整地址", "must be an absolute https, http, file, s3 or object URL")
 	}
 	if u.User != nil {
 		return wrong("uri", "地址中不能包含账号或口令", "must not hold a user name or password")
+	}
+	if u.Scheme == "https" || u.Scheme == "http" {
+		return nil
+	}
+	if u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || !storedAt(strings.TrimPrefix(u.Path, "/")) {
+		return wrong("uri", "应为存储中的路径，不能包含 ..、空的目录名、反斜杠、查询参数或片段",
+			"must be a path in the storage, without .., empty folders, backslashes, a query or a fragment")
 	}
 	return nil
 }
@@ -391,6 +435,11 @@ func checkDestination(r *Recipient) *ValueError {
 		return wrong("uri", "地址中不能包含账号或口令", "must not hold a user name or password")
 	}
 	return nil
+}
+
+// storedAt says whether the path names one file below a root.
+func storedAt(path string) bool {
+	return fs.ValidPath(path) && path != "." && !strings.Contains(path, `\`) && !hasControlIn(path)
 }
 
 func absoluteURI(s string) *ValueError {

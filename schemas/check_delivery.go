@@ -82,6 +82,7 @@ func (d *Delivery) check(c *checker, base string) {
 	if strings.IndexByte(m.HTML, 0) >= 0 {
 		c.fail(nulForm, "html")
 	}
+	c.attachments(m.Attachments)
 
 	if c.base = base; len(d.Else) > maxAlternatives {
 		c.fail(tooMany(maxAlternatives, len(d.Else)), "else")

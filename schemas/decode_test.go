@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -347,4 +348,30 @@ func golden(b *testing.B, name string) string {
 		b.Fatal(err)
 	}
 	return string(file)
+}
+
+// What the reference parser takes names one file below a root, whatever bytes come.
+func FuzzAttachment(f *testing.F) {
+	for _, s := range []string{"file:///a/b.pdf", "file:///../a", "s3://b/k%2F..%2Fx", "object://b/%00", "https://e.com/", "HTTPS://e.com/a", "file:a", "file:////a"} {
+		f.Add("a.pdf", s, "logo@erp")
+	}
+	f.Fuzz(func(t *testing.T, name, address, cid string) {
+		e := Event{Data: Data{Attachment: []Attachment{{Name: name, URL: address, CID: cid}}}}
+		for _, p := range e.Check() {
+			if strings.HasPrefix(p.Pointer, "/data/attachments") {
+				return
+			}
+		}
+		a := e.Data.Attachment[0]
+		if strings.ContainsAny(name+cid, "/\\\r\n\x00") || name == "" {
+			t.Errorf("name %q, cid %q", name, cid)
+		}
+		u, err := url.Parse(address)
+		if err != nil || a.Scheme() != u.Scheme || u.User != nil {
+			t.Fatalf("%q: scheme %q, %v", address, a.Scheme(), err)
+		}
+		if path := strings.TrimPrefix(u.Path, "/"); !a.Linkable() && (!filepath.IsLocal(filepath.FromSlash(path)) || path == "" || u.RawQuery != "") {
+			t.Errorf("%q names %q", address, path)
+		}
+	})
 }

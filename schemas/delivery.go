@@ -84,6 +84,8 @@ type Message struct {
 	Subject  string `json:"subject,omitzero"`  // email
 	Text     string `json:"text,omitzero"`     // email, and the full SMS text without signature
 	HTML     string `json:"html,omitzero"`     // email
+	// Attachments are fetched and sent with a mail when it goes; other channels have none.
+	Attachments []Attachment `json:"attachments,omitzero"`
 	// Code and Params are the SMS provider's template code and its variables.
 	Code   string            `json:"code,omitzero"`
 	Params map[string]string `json:"params,omitzero"`

@@ -1,6 +1,8 @@
 package schemas
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -108,11 +110,31 @@ type Content struct {
 
 // Attachment is a reference to a stored file (claim check), never the bytes.
 type Attachment struct {
-	Name   string `json:"name"`
+	Name string `json:"name"` // file name without folders, as the recipient sees it
+	// URL is https://…, http://…, file:///path below the configured folder, s3://bucket/key, or
+	// object://bucket/name in the broker's object store.
 	URL    string `json:"url"`
-	SHA256 string `json:"sha256,omitzero"`
-	Type   string `json:"type,omitzero"` // media type
+	SHA256 string `json:"sha256,omitzero"` // of the bytes, in hex; a file with another hash is not sent
+	Type   string `json:"type,omitzero"`   // media type; found out from the bytes when absent
+	Size   int    `json:"size,omitzero"`   // bytes; a file of another size is not sent
+	// CID makes it an image inside the HTML, which shows it with src="cid:…" (RFC 2392).
+	CID string `json:"cid,omitzero"`
 }
+
+// Scheme is the kind of storage that the attachment's URL names: https, http, file, s3 or object; "" for
+// a URL that cannot be read.
+func (a *Attachment) Scheme() string {
+	scheme, _, _ := strings.Cut(a.URL, ":")
+	if scheme = strings.ToLower(scheme); slices.Contains(attachmentSchemes, scheme) {
+		return scheme
+	}
+	return ""
+}
+
+// Linkable says whether a recipient outside can open the URL itself.
+func (a *Attachment) Linkable() bool { return a.Scheme() == "https" || a.Scheme() == "http" }
+
+var attachmentSchemes = []string{"https", "http", "file", "s3", "object"}
 
 // Raw is JSON kept as it came.
 type Raw = jsontext.Value

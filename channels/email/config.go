@@ -46,6 +46,12 @@ type Config struct {
 	Connections int `yaml:"connections,omitempty"`
 	// HELO is the name given in EHLO; the machine's own by default.
 	HELO string `yaml:"helo,omitempty"`
+	// AttachmentsMissing is what becomes of a mail whose file cannot be had: send (the default) sends it
+	// without and says so in it, fail makes it a dead letter.
+	AttachmentsMissing string `yaml:"attachments_missing,omitempty"`
+	// AttachmentsAttempts is the attempt that goes without a file that is not there yet or whose storage is
+	// down; 6 by default, 1: no waiting.
+	AttachmentsAttempts int `yaml:"attachments_attempts,omitempty"`
 	// CAFile holds PEM certificates trusted besides the system's: a server with a private CA.
 	CAFile string `yaml:"ca_file,omitempty"`
 
@@ -73,9 +79,10 @@ type settings struct {
 	tls      *tls.Config // nil for tls: none
 	provider string
 	log      *zap.Logger
-	tokens   *tokens       // nil without xoauth2
-	dkim     *signer       // nil without dkim
-	unsub    *unsubscriber // nil without a link
+	tokens   *tokens        // nil without xoauth2
+	dkim     *signer        // nil without dkim
+	unsub    *unsubscriber  // nil without a link
+	files    channels.Files // nil when no storage is set up
 }
 
 // settle fills in the defaults, reads the files and refuses what cannot work or is not safe. The
@@ -111,6 +118,12 @@ func (c Config) settle(env channels.Env) (*settings, error) {
 	if c.HELO == "" {
 		c.HELO = heloName()
 	}
+	if c.AttachmentsMissing == "" {
+		c.AttachmentsMissing = missingSend
+	}
+	if c.AttachmentsAttempts == 0 {
+		c.AttachmentsAttempts = defaultAttempts
+	}
 	if err := c.check(); err != nil {
 		return nil, err
 	}
@@ -120,7 +133,7 @@ func (c Config) settle(env channels.Env) (*settings, error) {
 	if err := c.Bounces.settle(env.Dir); err != nil {
 		return nil, err
 	}
-	s := &settings{Config: c, addr: net.JoinHostPort(c.Host, strconv.Itoa(c.Port)), provider: provider(c.Host), log: env.Log}
+	s := &settings{Config: c, addr: net.JoinHostPort(c.Host, strconv.Itoa(c.Port)), provider: provider(c.Host), log: env.Log, files: env.Files}
 	if s.log == nil {
 		s.log = zap.NewNop()
 	}
@@ -186,6 +199,10 @@ func (c Config) check() error {
 		return channels.BadSetting("from", "请填写发件人，如“ERP 通知 <erp@example.com>”", `from is missing: "ERP 通知 <erp@example.com>"`)
 	case strings.ContainsAny(c.HELO, " \t\r\n"):
 		return channels.BadSetting("helo", "应为主机名", "want a host name")
+	case c.AttachmentsMissing != missingSend && c.AttachmentsMissing != missingFail:
+		return channels.BadSetting("attachments_missing", "只能是 send 或 fail", "want send or fail")
+	case c.AttachmentsAttempts < 1 || c.AttachmentsAttempts > maxAttempts:
+		return channels.BadSetting("attachments_attempts", fmt.Sprintf("应在 1 到 %d 之间", maxAttempts), fmt.Sprintf("want 1 to %d", maxAttempts))
 	case c.TLS != "none" || loopback(c.Host):
 		return nil
 	case c.Username != "":

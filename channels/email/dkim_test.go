@@ -99,7 +99,7 @@ func TestDKIM(t *testing.T) {
 		} {
 			d := channeltest.Delivery(1)
 			change(d)
-			m, err := s.compose(d, noon)
+			m, err := s.compose(d, nil, noon)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -128,7 +128,7 @@ func TestDKIMAtTheSameTime(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
-			if m, err := s.compose(channeltest.Delivery(i), noon); err != nil || verify(t, m.raw, record) != nil {
+			if m, err := s.compose(channeltest.Delivery(i), nil, noon); err != nil || verify(t, m.raw, record) != nil {
 				t.Errorf("mail %d: %v", i, err)
 			}
 		})

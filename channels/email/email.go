@@ -49,7 +49,7 @@ func New(env channels.Env, decode func(any) error) (channels.Channel, error) {
 func (c *channel) Traits() channels.Traits {
 	return channels.Traits{
 		Kind: "email", Provider: c.provider, Address: channels.Email,
-		Slots: c.Slots, Timeout: c.Timeout, Rate: c.Rate,
+		Slots: c.Slots, Timeout: c.Timeout, Rate: c.Rate, Attaches: c.attaches(),
 		Bounces: c.Receipts.Pushed() || c.Bounces.Maildir != "",
 	}
 }
@@ -63,12 +63,24 @@ func (c *channel) Close() error {
 // Send hands d to the mail server. A kept connection that turns out to be broken before the
 // server had the mail is replaced by a new one; after that point nothing is repeated.
 func (c *channel) Send(ctx context.Context, d *schemas.Delivery) (channels.Receipt, error) {
-	m, err := c.compose(d, time.Now())
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	files, failed := c.fetch(ctx, d)
+	if failed != nil {
+		return channels.Receipt{}, failed
+	}
+	defer files.Close()
+	m, err := c.compose(d, files.Files, time.Now())
 	if err != nil {
 		return channels.Receipt{}, c.unbuilt(err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
-	defer cancel()
+	receipt, err := c.deliver(ctx, m)
+	receipt.Attachments = attached(files.Files)
+	return receipt, err
+}
+
+// deliver hands a finished mail to the server.
+func (c *channel) deliver(ctx context.Context, m mailing) (channels.Receipt, error) {
 	if err := c.pool.acquire(ctx); err != nil {
 		return channels.Receipt{}, c.noSlot(err)
 	}

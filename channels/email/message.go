@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	netmail "net/mail"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/wneessen/go-mail"
 	"golang.org/x/net/idna"
 
+	"github.com/yizhan-dev/yizhan/channels"
 	"github.com/yizhan-dev/yizhan/schemas"
 )
 
@@ -22,10 +24,10 @@ type mailing struct {
 	to  *netmail.Address
 }
 
-// compose makes the mail for d, signed where the channel signs. All of it is made before the server hears of it:
+// compose makes the mail for d with its files, signed where the channel signs. All of it is made before the server hears of it:
 // what cannot be made costs no transaction, and a second connection gets the same bytes.
-func (s *settings) compose(d *schemas.Delivery, now time.Time) (mailing, error) {
-	msg, to, err := s.build(d, now)
+func (s *settings) compose(d *schemas.Delivery, files []channels.File, now time.Time) (mailing, error) {
+	msg, to, err := s.assemble(d, files, now)
 	if err != nil {
 		return mailing{}, err
 	}
@@ -45,6 +47,38 @@ func (s *settings) compose(d *schemas.Delivery, now time.Time) (mailing, error) 
 // build makes the mail for d. Everything but Date is the same for every attempt, so that a
 // receiver that sees it twice can tell by the Message-ID.
 func (s *settings) build(d *schemas.Delivery, now time.Time) (*mail.Msg, *netmail.Address, error) {
+	msg, to, err := s.header(d, now)
+	if err != nil {
+		return nil, nil, err
+	}
+	if d.Message.Text != "" {
+		msg.SetBodyString(mail.TypeTextPlain, crlf(d.Message.Text))
+		if d.Message.HTML != "" {
+			msg.AddAlternativeString(mail.TypeTextHTML, crlf(d.Message.HTML))
+		}
+	} else {
+		msg.SetBodyString(mail.TypeTextHTML, crlf(d.Message.HTML))
+	}
+	return msg, to, nil
+}
+
+// assemble is build for a mail with files, as they were fetched for this attempt.
+func (s *settings) assemble(d *schemas.Delivery, files []channels.File, now time.Time) (io.WriterTo, *netmail.Address, error) {
+	told := *d
+	told.Message = excuse(d.Message, d.To, files)
+	with := present(files)
+	if len(with) == 0 {
+		return s.build(&told, now)
+	}
+	head, to, err := s.header(&told, now)
+	if err != nil {
+		return nil, nil, err
+	}
+	return newLetter(head, d.ID, told.Message, with), to, nil
+}
+
+// header makes the mail without its body.
+func (s *settings) header(d *schemas.Delivery, now time.Time) (*mail.Msg, *netmail.Address, error) {
 	for _, v := range []string{d.To.Name, d.To.Email, d.Message.Subject} {
 		if strings.ContainsFunc(v, forbidden) {
 			return nil, nil, errLineBreak
@@ -80,15 +114,6 @@ func (s *settings) build(d *schemas.Delivery, now time.Time) (*mail.Msg, *netmai
 	if refuse != "" {
 		msg.SetGenHeaderPreformatted("List-Unsubscribe", refuse)
 		msg.SetGenHeader("List-Unsubscribe-Post", "List-Unsubscribe=One-Click")
-	}
-
-	if d.Message.Text != "" {
-		msg.SetBodyString(mail.TypeTextPlain, crlf(d.Message.Text))
-		if d.Message.HTML != "" {
-			msg.AddAlternativeString(mail.TypeTextHTML, crlf(d.Message.HTML))
-		}
-	} else {
-		msg.SetBodyString(mail.TypeTextHTML, crlf(d.Message.HTML))
 	}
 	return msg, to, nil
 }

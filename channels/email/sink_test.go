@@ -236,7 +236,7 @@ func benchGoMail(b *testing.B, addr *net.TCPAddr) {
 }
 
 func benchFloor(b *testing.B, addr *net.TCPAddr) {
-	m, err := sinkChannel(b, addr).compose(channeltest.Delivery(1), noon)
+	m, err := sinkChannel(b, addr).compose(channeltest.Delivery(1), nil, noon)
 	if err != nil {
 		b.Fatal(err)
 	}

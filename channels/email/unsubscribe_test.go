@@ -36,7 +36,7 @@ func promotion(n int) *schemas.Delivery {
 // header composes a mail and reads one header back.
 func headers(t testing.TB, ch *channel, d *schemas.Delivery) mail.Header {
 	t.Helper()
-	m, err := ch.compose(d, noon)
+	m, err := ch.compose(d, nil, noon)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +129,7 @@ func TestUnsubscribeSecretIsReplaced(t *testing.T) {
 // Marketing without a way out is not sent; that the text has one must be said. Nothing else carries the header.
 func TestUnsubscribeIsDecided(t *testing.T) {
 	none := &channel{settings: sender(t)}
-	_, err := none.compose(promotion(1), noon)
+	_, err := none.compose(promotion(1), nil, noon)
 	if f := none.unbuilt(err); f.Code != "dispatcher:no-unsubscribe" || f.Class != channels.Config {
 		t.Errorf("got %+v", f)
 	}

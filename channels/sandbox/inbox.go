@@ -7,7 +7,7 @@ import (
 
 const (
 	maxItems = 100_000
-	maxBytes = 256 << 20 // of text, HTML and raw form together
+	maxBytes = 256 << 20 // of text, HTML, raw form and files together
 )
 
 // Inbox keeps the newest messages that the stand-ins took, at most 100,000 and 256 MiB of them.
@@ -40,6 +40,7 @@ func (b *Inbox) Add(it Item) {
 	if b.first == 0 {
 		b.first = 1
 	}
+	it.Number = b.first + uint64(len(b.items))
 	b.items = append(b.items, it)
 	b.bytes += size(&it)
 	for len(b.items) > maxItems || b.bytes > maxBytes && len(b.items) > 1 {
@@ -55,7 +56,20 @@ func size(it *Item) int {
 	for k, v := range it.Headers {
 		n += len(k) + len(v)
 	}
+	for i := range it.Files {
+		n += len(it.Files[i].Data)
+	}
 	return n
+}
+
+// Get returns the message with this number, unless it has gone to make room.
+func (b *Inbox) Get(number uint64) (Item, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if i := number - b.first; number >= b.first && i < uint64(len(b.items)) {
+		return b.items[i], true
+	}
+	return Item{}, false
 }
 
 // Clear empties the inbox.

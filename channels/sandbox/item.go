@@ -16,6 +16,19 @@ type Item struct {
 	// Raw is the message as it came, cut off after 256 KiB: an inbox is no archive.
 	Raw     string
 	Headers map[string]string // decoded; of a repeated one the first
+	// Files are the attachments and inline images of a mail.
+	Files []File
+	// Number is the item's own in the inbox, from 1; the inbox gives it.
+	Number uint64
+}
+
+// File is an attachment as it came.
+type File struct {
+	Name   string
+	Type   string // media type
+	CID    string // of an inline image
+	SHA256 string // of Data, in hex
+	Data   []byte
 }
 
 // Sink takes the accepted messages. It is called by many goroutines at once and must not block.

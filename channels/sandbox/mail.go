@@ -2,6 +2,9 @@ package sandbox
 
 import (
 	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"io"
 	"strings"
 	"time"
@@ -15,8 +18,9 @@ import (
 
 // maxParts and maxText bound what is read of one mail for display.
 const (
-	maxParts = 20
+	maxParts = 50
 	maxText  = 256 << 10
+	maxFile  = 30 << 20 // as large as a mail may be
 )
 
 // readMail decodes a mail for display. What cannot be read is left out; Raw has it.
@@ -48,7 +52,8 @@ func readMail(raw []byte) Item {
 			break
 		}
 		h, ok := p.Header.(*mail.InlineHeader)
-		if !ok {
+		if !ok || named(h) {
+			item.Files = append(item.Files, readFile(p))
 			continue
 		}
 		b, _ := io.ReadAll(io.LimitReader(p.Body, maxText))
@@ -61,4 +66,32 @@ func readMail(raw []byte) Item {
 		}
 	}
 	return item
+}
+
+// named says whether an inline part is a file, such as an image in the HTML.
+func named(h *mail.InlineHeader) bool {
+	kind, params, _ := h.ContentType()
+	return h.Get("Content-Id") != "" || params["name"] != "" || !strings.HasPrefix(kind, "text/") && kind != ""
+}
+
+func readFile(p *mail.Part) File {
+	b, _ := io.ReadAll(io.LimitReader(p.Body, maxFile)) // of a broken part, what can be read of it
+	sum := sha256.Sum256(b)
+	f := File{SHA256: hex.EncodeToString(sum[:]), Data: b}
+	var params map[string]string
+	switch h := p.Header.(type) {
+	case *mail.AttachmentHeader:
+		f.Name, _ = h.Filename()
+		f.Type, params, _ = h.ContentType()
+		f.CID = h.Get("Content-Id")
+	case *mail.InlineHeader:
+		f.Type, params, _ = h.ContentType()
+		f.CID = h.Get("Content-Id")
+		if _, disposition, err := h.ContentDisposition(); err == nil {
+			f.Name = disposition["filename"]
+		}
+	}
+	f.Name = strings.ToValidUTF8(cmp.Or(f.Name, params["name"]), "�")
+	f.CID = strings.Trim(f.CID, "<> ")
+	return f
 }

@@ -2,7 +2,9 @@ package sandbox
 
 import (
 	"embed"
+	"fmt"
 	"html/template"
+	"mime"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -28,12 +30,14 @@ var page = template.Must(template.ParseFS(files, "web/inbox.html"))
 //	GET    /sandbox/            a page, in the language of ?lang= or Accept-Language
 //	GET    /sandbox/inbox       {"items":[…],"total":n,"next":"cursor"}, newest first; kind=, to=,
 //	                            delivery= select, limit= (50, at most 1000) and cursor= page
+//	GET    /sandbox/inbox/{number}/files/{i}  a file of a mail, to be saved, never shown
 //	DELETE /sandbox/inbox       empties it
 //	POST   /sandbox/smtp?down=  true takes the mail server off the network, false puts it back
 func (s *Sandbox) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /sandbox/{$}", s.page)
 	mux.HandleFunc("GET /sandbox/inbox", s.list)
+	mux.HandleFunc("GET /sandbox/inbox/{number}/files/{i}", s.file)
 	mux.HandleFunc("DELETE /sandbox/inbox", func(w http.ResponseWriter, _ *http.Request) {
 		s.inbox.Clear()
 		w.WriteHeader(http.StatusNoContent)
@@ -68,6 +72,44 @@ type wireItem struct {
 	Delivery string            `json:"delivery,omitzero"`
 	Headers  map[string]string `json:"headers,omitempty"`
 	Raw      string            `json:"raw,omitzero"`
+	Files    []wireFile        `json:"files,omitempty"`
+}
+
+// wireFile is a [File] as the list shows it; its bytes are at URL.
+type wireFile struct {
+	Name   string `json:"name"`
+	Type   string `json:"type"`
+	Size   int    `json:"size"`
+	SHA256 string `json:"sha256"`
+	CID    string `json:"cid,omitzero"`
+	URL    string `json:"url"`
+}
+
+func wireFiles(it Item) []wireFile {
+	var out []wireFile
+	for i, f := range it.Files {
+		out = append(out, wireFile{f.Name, f.Type, len(f.Data), f.SHA256, f.CID, fmt.Sprintf("/sandbox/inbox/%d/files/%d", it.Number, i)})
+	}
+	return out
+}
+
+// file hands out a file of a mail. It came from anywhere: the browser saves it and runs nothing of it.
+func (s *Sandbox) file(w http.ResponseWriter, r *http.Request) {
+	number, err := strconv.ParseUint(r.PathValue("number"), 10, 64)
+	i, err2 := strconv.Atoi(r.PathValue("i"))
+	it, ok := s.inbox.Get(number)
+	if err != nil || err2 != nil || !ok || i < 0 || i >= len(it.Files) {
+		t := schemas.Text{Zh: "没有这个附件，或消息已被清除", En: "there is no such file, or its message has gone"}
+		answer(w, http.StatusNotFound, map[string]string{"error": t.In(lang(r)), "zh": t.Zh, "en": t.En})
+		return
+	}
+	f := it.Files[i]
+	h := w.Header()
+	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": f.Name}))
+	h.Set("Content-Security-Policy", "sandbox; default-src 'none'")
+	h.Set("Content-Length", strconv.Itoa(len(f.Data)))
+	_, _ = w.Write(f.Data) // fails only when the caller has gone
 }
 
 // view is what a request asks to see.
@@ -111,7 +153,7 @@ func (s *Sandbox) list(w http.ResponseWriter, r *http.Request) {
 	items, total, next := s.inbox.List(v.Filter, v.limit, v.cursor)
 	out := make([]wireItem, len(items))
 	for i, it := range items {
-		out[i] = wireItem{it.Time, it.Kind, it.To, it.From, it.Subject, it.Text, it.HTML, it.ID, it.Delivery, it.Headers, it.Raw}
+		out[i] = wireItem{it.Time, it.Kind, it.To, it.From, it.Subject, it.Text, it.HTML, it.ID, it.Delivery, it.Headers, it.Raw, wireFiles(it)}
 	}
 	answer(w, http.StatusOK, map[string]any{"items": out, "total": total, "next": cursor(next)})
 }
@@ -161,6 +203,9 @@ var words = map[string]schemas.Text{
 	"from":     {Zh: "发件人", En: "From"},
 	"id":       {Zh: "消息编号", En: "Message id"},
 	"delivery": {Zh: "投递编号", En: "Delivery"},
+	"file":     {Zh: "附件", En: "Attachment"},
+	"inline":   {Zh: "内嵌图片", En: "Inline image"},
+	"bytes":    {Zh: "字节", En: "bytes"},
 	"simulate": {Zh: "可模拟故障的手机号、邮箱和 Webhook 路径", En: "Numbers, addresses and webhook paths that fail on request"},
 	"contains": {Zh: "邮箱 @ 之前包含", En: "Address contains before @"},
 	"path":     {Zh: "Webhook 路径", En: "Webhook path"},

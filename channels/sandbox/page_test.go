@@ -163,3 +163,75 @@ func TestCredentialsAreOfOneRun(t *testing.T) {
 		t.Error("a stand-in listens beyond loopback")
 	}
 }
+
+// What came with a mail is shown and can be saved; the browser never shows or runs it.
+func TestFilesOfAMail(t *testing.T) {
+	s, url := openSandbox(t)
+	raw := strings.ReplaceAll(`From: erp@example.com
+Subject: x
+Content-Type: multipart/mixed; boundary=m
+
+--m
+Content-Type: multipart/related; boundary=r
+
+--r
+Content-Type: text/html; charset=UTF-8
+
+<img src="cid:logo">
+--r
+Content-Type: image/png; name="logo.png"
+Content-Disposition: inline; filename="logo.png"
+Content-ID: <logo>
+Content-Transfer-Encoding: base64
+
+iVBORw==
+--r--
+--m
+Content-Type: text/html; name="x.html"
+Content-Disposition: attachment; filename*=UTF-8''%E5%AF%B9%3Cscript%3E%22.html
+
+<script>alert(1)</script>
+--m--
+`, "\n", "\r\n")
+	s.Inbox().Add(Item{Kind: "sms"})
+	s.Inbox().Add(readMail([]byte(raw)))
+	var list struct {
+		Items []struct {
+			HTML  string
+			Files []struct {
+				Name, Type, SHA256, CID, URL string
+				Size                         int
+			}
+		}
+	}
+	_, body := do(t, "GET", url+"/sandbox/inbox?kind=email")
+	if err := json.Unmarshal([]byte(body), &list); err != nil || len(list.Items) != 1 || len(list.Items[0].Files) != 2 {
+		t.Fatalf("%v %s", err, body)
+	}
+	logo, page := list.Items[0].Files[0], list.Items[0].Files[1]
+	if logo.Name != "logo.png" || logo.Type != "image/png" || logo.CID != "logo" || logo.Size != 4 || len(logo.SHA256) != 64 {
+		t.Errorf("image %+v", logo)
+	}
+	if page.Name != `对<script>".html` || page.Type != "text/html" || page.CID != "" || !strings.Contains(list.Items[0].HTML, "cid:logo") {
+		t.Errorf("file %+v, html %q", page, list.Items[0].HTML)
+	}
+	resp, got := do(t, "GET", url+page.URL)
+	h := resp.Header
+	if resp.StatusCode != 200 || got != "<script>alert(1)</script>" || h.Get("Content-Type") != "application/octet-stream" || h.Get("X-Content-Type-Options") != "nosniff" ||
+		!strings.HasPrefix(h.Get("Content-Disposition"), "attachment; filename*=") || !strings.Contains(h.Get("Content-Security-Policy"), "sandbox") {
+		t.Errorf("%d %q %v", resp.StatusCode, got, h)
+	}
+	for _, path := range []string{"2/files/2", "2/files/-1", "1/files/0", "3/files/0", "0/files/0", "x/files/y"} {
+		if resp, _ := do(t, "GET", url+"/sandbox/inbox/"+path); resp.StatusCode != 404 {
+			t.Errorf("%s: %d", path, resp.StatusCode)
+		}
+	}
+	_, html := do(t, "GET", url+"/sandbox/?lang=zh")
+	if !strings.Contains(html, `<a href="inbox/2/files/1" download>对&lt;script&gt;&#34;.html</a>`) || !strings.Contains(html, "内嵌图片") || strings.Contains(html, "<script>\"") {
+		t.Errorf("page %s", html)
+	}
+	s.Inbox().Clear()
+	if resp, _ := do(t, "GET", url+page.URL); resp.StatusCode != 404 {
+		t.Errorf("after clearing: %d", resp.StatusCode)
+	}
+}

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/yizhan-dev/yizhan/channels"
+	"github.com/yizhan-dev/yizhan/channels/attach"
 	"github.com/yizhan-dev/yizhan/dispatcher"
 	"github.com/yizhan-dev/yizhan/dispatcher/broker"
 	"github.com/yizhan-dev/yizhan/dispatcher/ingest"
@@ -29,7 +30,9 @@ type config struct {
 	Tenants  []string                      `yaml:"tenants,omitempty"`
 	Keys     []ingest.Key                  `yaml:"keys,omitempty"`
 	Channels map[string]strictyaml.Section `yaml:"channels,omitempty"`
-	Rules    string                        `yaml:"rules,omitempty"` // path of rules.yaml
+	// Attachments is where the files of mails come from.
+	Attachments attach.Config `yaml:"attachments,omitempty"`
+	Rules       string        `yaml:"rules,omitempty"` // path of rules.yaml
 	// NumberKeyFile holds the secret under which phone numbers are hashed; every pod needs the same.
 	NumberKeyFile string            `yaml:"number_key_file,omitempty"`
 	Dispatch      dispatcher.Config `yaml:"dispatch,omitempty"`
@@ -38,6 +41,7 @@ type config struct {
 	source        []byte            // its content, to show where a mistake is
 	dir           string            // relative files start here
 	listener      net.Listener      // open already, in dev
+	objects       attach.Opener     // of the broker, once it is open
 }
 
 type logConfig struct {
@@ -96,6 +100,9 @@ func (c *config) ingest() ingest.Config {
 		}
 	}
 	i.Defaults()
+	a := c.Attachments
+	a.Defaults()
+	i.Upload = ingest.Upload{Bucket: a.Object.Upload, MaxFile: a.MaxFileBytes, MaxAge: a.Object.MaxAge}
 	return i
 }
 
@@ -104,11 +111,15 @@ var channelName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 
 // openChannels opens every channel; the error names each that is wrong.
 func (c *config) openChannels(log *zap.Logger, simulated bool) (map[string]channels.Channel, error) {
+	files, err := attach.Open(c.Attachments, channels.Env{Dir: c.dir, Log: log}, c.objects)
+	if err != nil {
+		return nil, c.wrong("/attachments", err)
+	}
 	kinds := channelKinds()
 	open := map[string]channels.Channel{}
 	bad := &wrongSettings{file: c.file}
 	for _, name := range slices.Sorted(maps.Keys(c.Channels)) {
-		ch, err := c.openChannel(name, kinds, log, simulated)
+		ch, err := c.openChannel(name, kinds, files, log, simulated)
 		if err != nil {
 			w, _ := errors.AsType[*wrongSettings](c.wrong("/channels/"+name, err))
 			bad.mistakes = append(bad.mistakes, w.mistakes...)
@@ -123,7 +134,7 @@ func (c *config) openChannels(log *zap.Logger, simulated bool) (map[string]chann
 	return open, nil
 }
 
-func (c *config) openChannel(name string, kinds map[string]channels.Factory, log *zap.Logger, simulated bool) (channels.Channel, error) {
+func (c *config) openChannel(name string, kinds map[string]channels.Factory, files channels.Files, log *zap.Logger, simulated bool) (channels.Channel, error) {
 	if !channelName.MatchString(name) {
 		return nil, setting("", "通道名称只能使用小写字母、数字、- 和 _，以字母或数字开头，最多 63 个字符",
 			"a channel's name is made of a-z, 0-9, - and _, begins with a letter or digit, and has at most 63 characters")
@@ -138,7 +149,7 @@ func (c *config) openChannel(name string, kinds map[string]channels.Factory, log
 		return nil, channels.BadSetting("kind", fmt.Sprintf("未知的通道类型 %q，可用的有：%s", common.Kind, known),
 			fmt.Sprintf("unknown kind %q; this binary has %s", common.Kind, known))
 	}
-	return factory(channels.Env{Name: name, Dir: c.dir, Log: log.With(zap.String("channel", name)), Simulated: simulated}, c.Channels[name].Decode)
+	return factory(channels.Env{Name: name, Dir: c.dir, Log: log.With(zap.String("channel", name)), Files: files, Simulated: simulated}, c.Channels[name].Decode)
 }
 
 // rates are how many calls each channel may make: its own setting, else what the third party is known to allow.

@@ -94,6 +94,7 @@ type channelSection struct {
 	Kind      string `yaml:"kind"`
 	Provider  string `yaml:"provider"`
 	Signature string `yaml:"signature"`
+	attaches  string // the schemes that a mail channel fetches
 }
 
 // rulesFile is a compiled rules file and its text, for showing.
@@ -200,6 +201,9 @@ func readChannels(name string) (map[string]channelSection, error) {
 		var one channelSection
 		if err := section.Peek(&one); err != nil {
 			return nil, problemError(name+" 有误", name+" has mistakes").because(err)
+		}
+		if one.Kind == "email" {
+			one.attaches = c.Attachments.Schemes()
 		}
 		out[channel] = one
 	}

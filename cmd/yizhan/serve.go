@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -105,6 +106,9 @@ func openService(ctx context.Context, c *config, roles []string, extra map[strin
 			s.close()
 		}
 	}()
+	c.objects = func(ctx context.Context, bucket, name string) (io.ReadCloser, int64, error) { // the broker opens after the channels
+		return s.Broker.OpenObject(ctx, bucket, name)
+	}
 	open, err := c.openChannels(s.log, extra != nil)
 	if err != nil {
 		return nil, err
@@ -114,6 +118,13 @@ func openService(ctx context.Context, c *config, roles []string, extra map[strin
 	}
 	if s.Broker, err = broker.Open(ctx, c.Broker, s.log); err != nil {
 		return nil, c.brokerError(err)
+	}
+	if up := c.Attachments.Object; up.Upload != "" {
+		a := c.Attachments
+		a.Defaults()
+		if err := s.Broker.MakeBucket(ctx, up.Upload, a.Object.MaxAge, a.Object.MaxBytes); err != nil {
+			return nil, c.wrong("", setting("/attachments/object/upload", "无法建立存储桶："+err.Error(), "the bucket cannot be made: "+err.Error()))
+		}
 	}
 	if s.hasher, err = s.Broker.Hasher(ctx, c.NumberKeyFile); err != nil {
 		return nil, c.brokerError(err)

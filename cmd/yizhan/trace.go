@@ -218,6 +218,15 @@ func (u *ui) delivery(d ledger.DeliveryStory) {
 	}
 	history.print(u, "    ")
 	u.verdict(verdictOf(d.State, d.Due, d.To, d.Cause), d.Cause)
+	files := newTable()
+	for _, f := range d.Attachments {
+		if f.Lack != "" {
+			files.add(cell{tr("缺少附件", "Missing"), yellow}, f.Name, tr(f.Lack.Text().Zh, f.Lack.Text().En))
+			continue
+		}
+		files.add(tr("附件", "Attachment"), f.Name, fmt.Sprintf(tr("%d 字节，%s，sha256 %s…", "%d bytes, %s, sha256 %s…"), f.Size, f.Type, f.SHA256[:min(12, len(f.SHA256))]))
+	}
+	files.print(u, "  ")
 	look, told := newTable(), advice{}
 	for _, h := range d.Review {
 		look.add(cell{tr("请复核", "Please look"), yellow}, told.line(h))

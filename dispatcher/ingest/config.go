@@ -32,6 +32,15 @@ type Config struct {
 	// NoPublish and NoOperate leave the producers' or the operators' paths out, for a process without
 	// that role.
 	NoPublish, NoOperate bool `yaml:"-"`
+	// Upload is where PUT /v1/attachments stores files.
+	Upload Upload `yaml:"-"`
+}
+
+// Upload is a bucket of the broker's object store.
+type Upload struct {
+	Bucket  string        // "": nothing is taken in
+	MaxFile int64         // bytes of one file
+	MaxAge  time.Duration // after which a file is deleted
 }
 
 // HTTP is the section http.

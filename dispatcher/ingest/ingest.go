@@ -132,6 +132,9 @@ func (s *server) routes() []route {
 	}
 	// There also without methods: the mux would send its callers on to "/v1/events/".
 	rs = append(rs, route{"/v1/events", events})
+	if !s.cfg.NoPublish {
+		rs = append(rs, route{"/v1/attachments/{name}", map[string]handler{"PUT": s.putAttachment}})
+	}
 	consents, replies := map[string]handler{}, map[string]handler{}
 	if !s.cfg.NoPublish || !s.cfg.NoOperate {
 		consents["POST"], replies["POST"] = s.postConsents, s.postReplies

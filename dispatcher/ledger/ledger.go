@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/yizhan-dev/yizhan/channels"
 	"github.com/yizhan-dev/yizhan/dispatcher/broker"
 	"github.com/yizhan-dev/yizhan/schemas"
 )
@@ -45,6 +46,8 @@ type Record struct {
 	Review []schemas.Hit `json:"review,omitzero"`
 	// Reported is when it happened, by the third party's clock, for what it reported.
 	Reported time.Time `json:"reported,omitzero"`
+	// Attachments are the files of a message that went, with those that it had to go without.
+	Attachments []channels.Attached `json:"attachments,omitzero"`
 	// Step names what led here when the state alone does not say it, see the constants.
 	Step   string `json:"step,omitzero"`
 	By     string `json:"by,omitzero"` // who, for acts of people

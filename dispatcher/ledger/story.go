@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -40,7 +41,9 @@ type DeliveryStory struct {
 	Receipt  string        `json:"receipt,omitzero"`
 	Cause    *Told         `json:"cause,omitzero"`
 	Review   []schemas.Hit `json:"review,omitzero"` // what a person should look at in a message that was sent
-	History  []Chapter     `json:"history"`
+	// Attachments are the files of a message that went, with those that it had to go without.
+	Attachments []channels.Attached `json:"attachments,omitzero"`
+	History     []Chapter           `json:"history"`
 }
 
 // Told is a cause in words.
@@ -134,6 +137,9 @@ func deliveryStory(e Entry, rs []*Record, lang string, explain channels.Explaine
 			known.Review = ds.Review
 			r = &known
 		}
+		if r.Attachments != nil {
+			ds.Attachments = masked(r.Attachments)
+		}
 		waitsFor = r.Cause
 		ds.History = append(ds.History, Chapter{r.Time, r.State, Note(r, Tell(r.Cause, explain)).In(lang)})
 	}
@@ -164,6 +170,12 @@ func Note(r *Record, why *Told) schemas.Text {
 		t.Zh += "；已发送，但规则建议人工复核：" + zh
 		t.En += "; sent although a rule asks for a look: " + en
 	}
+	for _, f := range masked(r.Attachments) {
+		if f.Lack != "" {
+			t.Zh += "；未附上“" + f.Name + "”：" + f.Lack.Text().Zh
+			t.En += "; without \"" + f.Name + "\": " + f.Lack.Text().En
+		}
+	}
 	if r.Again {
 		t.Zh += "；此前曾交给另一进程，若它在调用途中中断，对方可能收到两次"
 		t.En += "; another worker had it before: if that one was cut off in the call, the third party may have it twice"
@@ -189,6 +201,15 @@ func Note(r *Record, why *Told) schemas.Text {
 		t.En += "; not sent again blindly, the third party is asked " + in(r).En
 	}
 	return t
+}
+
+// masked are the files with the numbers in their names masked.
+func masked(files []channels.Attached) []channels.Attached {
+	out := slices.Clone(files)
+	for i := range out {
+		out[i].Name = channels.Line(out[i].Name)
+	}
+	return out
 }
 
 // looks lists what a person should look at: the first few hits, with numbers masked.

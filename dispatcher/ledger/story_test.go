@@ -38,6 +38,9 @@ func TestNotes(t *testing.T) {
 		{State: schemas.Sending, Attempt: 2},
 		{State: schemas.Accepted, Attempt: 2, Receipt: "900619^0", Took: 132},
 		{State: schemas.Accepted, Attempt: 1, Took: 8, Again: true},
+		{State: schemas.Accepted, Attempt: 6, Attachments: []channels.Attached{
+			{Name: "13800138000 对账单.pdf", Lack: channels.NotFound}, {Name: "logo.png", Type: "image/png", Size: 12}, {Name: "明细.xlsx", Lack: channels.Unreachable},
+		}},
 		{State: schemas.Accepted, Attempt: 1, Took: 8, Review: []schemas.Hit{
 			{Rule: "5", Action: "review", Field: "text", Start: 3, End: 7, Text: "贷 款", Term: "贷款", Via: "gap", Cue: "无抵押", Origin: "params/remark"},
 			{Rule: "2", Action: "review", Field: "text", Start: 9, End: 20, Text: "13800138000"},
