@@ -71,6 +71,13 @@ type Diagnosis struct {
 	Cause  schemas.Text
 	Remedy schemas.Text
 	Source string
+	// ID names the row that explains it, "" when none does: stable, fit for logs and links.
+	ID string
+	// Also is what else to look at when the remedy does not help; may be empty.
+	Also schemas.Text
+	// When says when a retry is useful. After is the third party's usual wait, where one is known; 0: not known.
+	When  schemas.Text
+	After time.Duration
 }
 
 // Explainer puts failures into words; channels/explain is the one.

@@ -19,14 +19,22 @@ import (
 	"github.com/yizhan-dev/yizhan/channels"
 )
 
-//go:embed diagnoses.csv
-var builtin []byte
+// The rows that come with the program: the codes of third parties, and what their words mean whoever says them.
+var (
+	//go:embed diagnoses.csv
+	codes []byte
+	//go:embed meanings.csv
+	meanings []byte
+)
 
 // Table is a compiled set of rows. It never changes, so it is safe for concurrent use.
 type Table struct {
 	rows []Row
 	// groups holds, for each channel and provider, the user's rows and then ours.
 	groups map[place][]*layer
+	// words are, for each channel, the generic expressions and phrases about texts: those of the channel
+	// and those for any, in the order of the table, the user's first.
+	words map[string][]expr
 	// channelOf is the channel of each provider that only one channel has: "dingtalk" is a bot.
 	channelOf map[string]string
 }
@@ -38,7 +46,7 @@ type place struct{ channel, provider string }
 var Default = sync.OnceValue(func() *Table {
 	t, err := Load(nil)
 	if err != nil {
-		panic(fmt.Sprintf("explain: diagnoses.csv: %v", err)) // embedded and tested: cannot happen
+		panic(fmt.Sprintf("explain: %v", err)) // embedded and tested: cannot happen
 	}
 	return t
 })
@@ -55,9 +63,13 @@ func Load(extra io.Reader) (*Table, error) {
 			return nil, err
 		}
 	}
-	ours, err := parse(bytes.NewReader(builtin))
-	if err != nil {
-		return nil, err
+	var ours []Row
+	for _, file := range [][]byte{codes, meanings} {
+		rows, err := parse(bytes.NewReader(file))
+		if err != nil {
+			return nil, err
+		}
+		ours = append(ours, rows...)
 	}
 	replaced := make(map[string]bool, len(users))
 	for i := range users {
@@ -69,6 +81,7 @@ func Load(extra io.Reader) (*Table, error) {
 	t := &Table{
 		rows:      slices.Concat(users, ours),
 		groups:    make(map[place][]*layer),
+		words:     make(map[string][]expr),
 		channelOf: make(map[string]string),
 	}
 	layers := make(map[bool]map[place]*layer)
@@ -84,7 +97,14 @@ func Load(extra io.Reader) (*Table, error) {
 			layers[r.User][at] = l
 			t.groups[at] = append(t.groups[at], l)
 		}
-		l.add(r)
+		e := l.add(r)
+		if e != nil && r.Provider == generic {
+			for _, c := range channelNames {
+				if r.Channel == c || r.Channel == anyChannel {
+					t.words[c] = append(t.words[c], *e)
+				}
+			}
+		}
 		if known, ok := t.channelOf[r.Provider]; ok && known != r.Channel {
 			t.channelOf[r.Provider] = "" // "generic" and "transport" belong to several
 		} else {
@@ -102,25 +122,34 @@ func (t *Table) Rows() []Row { return slices.Clone(t.rows) }
 // uncertain stays the caller's to decide, by f.Maybe: a row does not know when it happened.
 func (t *Table) Explain(f *channels.Failure) channels.Diagnosis {
 	q := t.question(f)
-	if row := t.find(q); row != nil {
-		return row.diagnosis()
+	if row := t.find(&q); row != nil {
+		return q.diagnosis(row)
 	}
-	return fallback(q, f.Class)
+	return fallback(&q, f.Class)
 }
 
-// ExplainLine puts a third party's words into words, as an operator has them in a log or a bounce:
-// an SMTP reply of one or more lines, what .NET, Java, Python or Go make of one, a provider's code
-// alone or in JSON, an HTTP status. channel is email, sms, webhook, bot or dispatcher, or the name of
-// a provider; where channel or provider is empty or not known it is told by the text. Only the first
-// 4 KiB of line count.
-func (t *Table) ExplainLine(channel, provider, line string) channels.Diagnosis {
-	qs := t.read(channel, provider, line)
-	for _, q := range qs {
-		if row := t.find(q); row != nil {
-			return row.diagnosis()
+// Line is a third party's words as an operator has them in a log or a bounce: an SMTP reply of one or
+// more lines, what .NET, Java, Python, Node or Go make of one, a provider's code alone or in JSON, an HTTP
+// status. Only the first 4 KiB of Text count.
+type Line struct {
+	// Channel is email, sms, webhook, bot or dispatcher, or the name of a provider. Where Channel or
+	// Provider is empty or not known it is told by the text.
+	Channel, Provider string
+	Text              string
+	// Context says, in any words, when it was said: "greeting", "AUTH", "MAIL FROM", "RCPT", "end of
+	// DATA", "receipt". An SMTP code means different things at different moments.
+	Context string
+}
+
+// ExplainLine puts a line into words.
+func (t *Table) ExplainLine(l Line) channels.Diagnosis {
+	qs := t.read(l)
+	for i := range qs {
+		if row := t.find(&qs[i]); row != nil {
+			return qs[i].diagnosis(row)
 		}
 	}
-	return fallback(qs[0], "")
+	return fallback(&qs[0], "")
 }
 
 // question says what a failure asks of the table.
@@ -148,6 +177,7 @@ func (t *Table) question(f *channels.Failure) query {
 			q.basic, q.enhanced = "", ""
 			q.code, q.raw = strings.ToLower(f.Code), f.Code
 		}
+		q.phase = phaseOf(f.Class, q.basic)
 		q.place = t.sender(at, q.text)
 		return q
 	default:

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"cmp"
 	"net/http"
 	"regexp"
 	"slices"
@@ -13,8 +14,8 @@ const (
 )
 
 // read turns an operator's line into questions, the most exact reading first; there is at least one.
-func (t *Table) read(channel, provider, line string) []query {
-	line = line[:min(len(line), maxText)]
+func (t *Table) read(l Line) []query {
+	channel, provider, line := l.Channel, l.Provider, l.Text[:min(len(l.Text), maxText)]
 	line = strings.Join(strings.Fields(strings.ToValidUTF8(line, "�")), " ")
 	codes := codesIn(line)
 	at := t.placeOf(strings.ToLower(strings.TrimSpace(channel)), strings.ToLower(strings.TrimSpace(provider)), line, codes)
@@ -26,7 +27,12 @@ func (t *Table) read(channel, provider, line string) []query {
 		}
 		return []query{{place: at, code: ownPrefix + code, raw: line, text: line}}
 	}
-	if condition := conditionIn(line); condition != "" && (at.channel == email || !slices.ContainsFunc(codes, t.knows(at))) {
+	reply := query{}
+	if at.channel == email {
+		reply = readSMTP(line)
+	}
+	// What a server answered says more than what became of the connection then.
+	if condition := conditionIn(line); condition != "" && !replied.MatchString(line) && (at.channel == email || !slices.ContainsFunc(codes, t.knows(at))) {
 		q := query{place: at, code: condition, raw: condition, text: line}
 		if at.channel == email {
 			q.place = t.sender(at, line)
@@ -34,9 +40,9 @@ func (t *Table) read(channel, provider, line string) []query {
 		return []query{q}
 	}
 	if at.channel == email {
-		q := readSMTP(line)
-		q.place = t.sender(at, q.text)
-		return []query{q}
+		reply.place = t.sender(at, reply.text)
+		reply.phase = cmp.Or(phaseIn(l.Context), phaseIn(remark.FindString(line)))
+		return []query{reply}
 	}
 
 	var qs []query
@@ -69,6 +75,12 @@ func (t *Table) read(channel, provider, line string) []query {
 	return qs
 }
 
+// replied is a server's answer, unlike the port in "203.0.113.7:465: connect: connection refused".
+var replied = regexp.MustCompile(`(?:^|said: |[a-z>]: |\()[245]\d\d(?:[ -]|, b)`)
+
+// remark is what a mail server says of another's reply: Postfix behind it, Exim before it.
+var remark = regexp.MustCompile(`(?i)\(in reply to [^)]*\)|\bwhile (?:receiving|sending|talking|performing)\b[^:]*|\bafter (?:rcpt to|mail from|end of data|initial connection|pipelined[^:]*|data|auth)\b`)
+
 // rank puts the words "HTTP" and "503" behind "http:503".
 func rank(code, status string) int {
 	if code == "http" || code == status || strings.HasPrefix(code, "http/") {
@@ -79,7 +91,7 @@ func rank(code, status string) int {
 
 // knows tells which words are codes in the groups that would be asked at a place.
 func (t *Table) knows(at place) func(string) bool {
-	groups := query{place: at}.chain()
+	groups := (&query{place: at}).chain()
 	return func(word string) bool { return t.exact(strings.ToLower(word), groups) != nil }
 }
 
@@ -102,7 +114,7 @@ func codesIn(line string) []string {
 }
 
 var statusForms = regexp.MustCompile(`(?i)\bhttp(?:/\d(?:\.\d)?)?[ :]*(?:status|error)?[ :]*(?:code)?[ :=]*([1-5]\d\d)\b` +
-	`|\bstatus[ _]?(?:code)?["']?[ :=]*([1-5]\d\d)\b|\(([1-5]\d\d)\)`)
+	`|\bstatus[ _]?(?:code)?["']?[ :=]*([1-5]\d\d)\b|\(([1-5]\d\d)\)|<title>\s*([45]\d\d)\b`)
 
 var statusAlone = regexp.MustCompile(`^([1-5]\d\d)\b`)
 
@@ -125,7 +137,7 @@ func itoa(status int) string {
 // statusIn finds an HTTP status; bare says that a line may begin with one or with its name.
 func statusIn(line string, bare bool) string {
 	if m := statusForms.FindStringSubmatch(line); m != nil {
-		return m[1] + m[2] + m[3]
+		return m[1] + m[2] + m[3] + m[4]
 	}
 	if !bare {
 		return ""
@@ -143,14 +155,14 @@ var conditions = []struct {
 	code string
 	re   *regexp.Regexp
 }{
-	{"net:dns-temporary", regexp.MustCompile(`(?i)server misbehaving|temporary failure in name resolution|lookup \S+.*: i/o timeout`)},
-	{"net:dns-nxdomain", regexp.MustCompile(`(?i)no such host|remote name could not be resolved|未能解析此远程名称|不知道这样的主机|UnknownHostException|name or service not known|getaddrinfo failed|nodename nor servname`)},
-	{"net:refused", regexp.MustCompile(`(?i)connection refused|actively refused|积极拒绝`)},
-	{"net:unreachable", regexp.MustCompile(`(?i)no route to host|network is unreachable|unable to connect to the remote server|无法连接到远程服务器`)},
-	{"net:timeout-connect", regexp.MustCompile(`(?i)dial tcp.*(i/o timeout|deadline exceeded)|connect(ion)? timed out|TLS handshake timeout|did not properly respond after a period|一段时间后没有正确答复`)},
-	{"net:tls", regexp.MustCompile(`(?i)\bx509: |\btls: |remote certificate is invalid|远程证书无效|SSLHandshakeException|PKIX path building failed|CERTIFICATE_VERIFY_FAILED`)},
-	{"net:reset", regexp.MustCompile(`(?i)connection reset|forcibly closed|强迫关闭|broken pipe|connectionclosed|unexpected EOF|(^|: )EOF$`)},
-	{"net:timeout-response", regexp.MustCompile(`(?i)awaiting (response )?headers|operation has timed out|操作超时|操作已超时|read timed out|i/o timeout|context deadline exceeded|ReadTimeout`)},
+	{"net:dns-temporary", regexp.MustCompile(`(?i)server misbehaving|temporary failure in name resolution|lookup \S+.*: i/o timeout|EAI_AGAIN|SERVFAIL|Host not found, try again|dns (?:request )?timed out|\b11002\b`)},
+	{"net:dns-nxdomain", regexp.MustCompile(`(?i)no such host|remote name could not be resolved|未能解析此远程名称|不知道这样的主机|UnknownHostException|unknown (?:smtp )?host\b|name or service not known|getaddrinfo failed|nodename nor servname|ENOTFOUND|could not resolve host|NXDOMAIN|无法解析主机|无法解析服务器|域名解析失败|NameResolutionError`)},
+	{"net:refused", regexp.MustCompile(`(?i)connection refused|ECONNREFUSED|actively refused|积极拒绝|拒绝连接|连接被拒绝`)},
+	{"net:unreachable", regexp.MustCompile(`(?i)no route to host|NoRouteToHost|EHOSTUNREACH|ENETUNREACH|network is unreachable|host is (?:unreachable|down)|(?:unable|failed) to connect to (?:the )?remote (?:server|host)|无法连接到远程服务器|couldn't connect to (?:host|server)|could not connect to (?:SMTP )?host|网络不可达|主机不可达|无法访问网络|没有到主机的路由`)},
+	{"net:timeout-connect", regexp.MustCompile(`(?i)dial tcp.*(?:i/o timeout|deadline exceeded)|connect(?:ion)? ?timed? ?out|connect ETIMEDOUT|connect timeout|ConnectTimeout|connection attempt failed because|connect to \S+ (?:\[[^\]]*\] )?(?:failed: )?timed out|TLS handshake timeout|did not properly respond after a period|一段时间后没有正确答复|连接超时|Errno (?:110|60)\b`)},
+	{"net:tls", regexp.MustCompile(`(?i)\bx509: |\btls: |remote certificate (?:is|was)|远程证书|SSLHandshake|SSLException|SSLPeerUnverified|SSLError|SSL routines|SSL certificate problem|PKIX path|CERTIFICATE_VERIFY_FAILED|certificate (?:verify failed|has expired|chain|is not trusted)|self[- ]signed certificate|SELF_SIGNED_CERT|unable to (?:verify the first certificate|get local issuer)|CERT_HAS_EXPIRED|ERR_(?:TLS|SSL)_|SSL/TLS secure channel|SSL/TLS 安全通道|SSL connection could not be established|could not convert socket to TLS|certificate's altnames|sslv3 alert|tlsv1 alert|TLS alert|handshake (?:failed|failure)|证书(?:已过期|无效|不受信任|验证失败|校验失败|链)|no alternative certificate subject name|TLS 握手失败|SSL 握手失败|port: (?:465|994)[;,].*response: -1|HTTP response to HTTPS client|plain HTTP request was sent to HTTPS port`)},
+	{"net:reset", regexp.MustCompile(`(?i)connection (?:was )?reset|ECONNRESET|EPIPE|forcibly closed|强迫关闭|broken pipe|connectionclosed|unexpected EOF|premature (?:EOF|end)|socket hang up|empty reply from server|connection (?:unexpectedly|was|is|has been|already)? ?closed|closed (?:the )?connection|lost connection|server (?:closed|disconnected)|RemoteDisconnected|NoHttpResponseException|failed to respond|recv failure|send failure|connection aborted|ECONNABORTED|连接(?:已)?被?(?:重置|关闭|中断|断开)|(?:接收|发送)时发生错误|基础连接已经关闭|对方重置|(?:^|: )EOF$`)},
+	{"net:timeout-response", regexp.MustCompile(`(?i)awaiting (?:response )?headers|operation (?:has )?timed out|操作超时|操作已超时|read timed out|read timeout|i/o timeout|context deadline exceeded|ReadTimeout|SocketTimeout|ESOCKETTIMEDOUT|ETIMEDOUT|HttpClient\.Timeout|request timed out|timeout of \d+ ?ms exceeded|response timed out|timed? ?out (?:waiting|after)|响应超时|读取超时|请求超时|接口超时|等待.{0,8}超时|TimeoutError|TimeoutException`)},
 }
 
 // own conditions as they stand in logs: "net:refused", "dispatcher:expired".
@@ -188,6 +200,7 @@ func (t *Table) placeOf(channel, provider, line string, codes []string) place {
 var (
 	mailReply  = regexp.MustCompile(`^[245]\d\d([ -]|$)`)
 	httpReason = regexp.MustCompile(`^\d\d\d ?`)
+	smsWords   = regexp.MustCompile(`(?i)短信|手机号|空号|\bsms\b|phone ?number|msisdn`)
 	mailWords  = regexp.MustCompile(`(?i)smtp|mail|recipient|mailbox|邮`)
 )
 
@@ -198,7 +211,11 @@ func (t *Table) guess(line string, codes []string) string {
 	if strings.HasPrefix(lower, ownPrefix) || t.exact(ownPrefix+lower, own) != nil {
 		return dispatcher
 	}
-	for _, c := range codes {
+	// In a mail server's reply a number further on is nobody's code.
+	for i, c := range codes {
+		if i > 0 && mailReply.MatchString(line) {
+			break
+		}
 		if mailReply.MatchString(c) || len(c) == 2 && strings.HasPrefix(c, "-") {
 			continue // "550" and "-1" are nobody's own
 		}
@@ -210,6 +227,8 @@ func (t *Table) guess(line string, codes []string) string {
 		}
 	}
 	switch {
+	case smsWords.MatchString(line) && !mailReply.MatchString(line):
+		return sms
 	case strings.HasPrefix(lower, "isv.") || strings.HasPrefix(lower, "isp.") || strings.HasPrefix(lower, "sdk."):
 		return sms
 	case strings.Contains(lower, `"errcode"`) || strings.HasPrefix(lower, "errcode"):

@@ -55,6 +55,11 @@ var handwriting = []struct {
 	{"netease", []string{"mail.163.com", "mail.126.com", "user has no permission", "authorized user"}, regexp.MustCompile(`\b(dt|mi|hl|rp|wm):[a-z]{3}\b`)},
 	{"qq", []string{"mail.qq.com", "authorization code", "authorization user", "frequency limited"}, nil},
 	{"aliyun-qiye", []string{"behaviour spam", "behavior spam", "526 authentication failure"}, nil},
+	{"sendgrid", []string{"sendgrid"}, nil},
+	{"ses", []string{"amazonses", "amazonaws", "following identities failed the check", "maximum sending rate exceeded", "daily message quota exceeded"}, nil},
+	{"mailgun", []string{"mailgun", "free accounts are for test purposes"}, nil},
+	{"yahoo", []string{"yahoo"}, regexp.MustCompile(`\[tss?0\d\]`)},
+	{"coremail", []string{"coremail"}, nil},
 	{"aliyun-dm", []string{"smtpdm", "doesn't conform with authentication", "invalid rcptto", "reject by content spam"}, nil},
 }
 
