@@ -64,11 +64,13 @@ type Dispatcher struct {
 	Dead     *deadletter.Store
 	Channels map[string]channels.Channel
 	Explain  channels.Explainer
-	Log      *zap.Logger
-	Worker   string // name of this process in records and logs
-	book     atomic.Pointer[rules.Book]
-	backlog  atomic.Uint64
-	skewed   atomic.Bool // the clock is wrong: nothing that is capped is sent
+	// ExplainLine serves POST /v1/explain; nil where nobody asks.
+	ExplainLine channels.LineExplainer
+	Log         *zap.Logger
+	Worker      string // name of this process in records and logs
+	book        atomic.Pointer[rules.Book]
+	backlog     atomic.Uint64
+	skewed      atomic.Bool // the clock is wrong: nothing that is capped is sent
 }
 
 // SetBook changes the rules from the next message on.

@@ -142,7 +142,7 @@ func (d *Dispatcher) attempt(ctx context.Context, ch channels.Channel, j *job, f
 	called := time.Now()
 	receipt, f := call(ctx, ch, j.Delivery)
 	took := time.Since(called)
-	r := d.outcome(ctx, ch, j, receipt, f)
+	r, row := d.outcome(ctx, ch, j, receipt, f)
 	r.Took = took.Milliseconds()
 	if r.State == schemas.Accepted || r.State == schemas.Uncertain { // it went: say what a person should look at
 		r.Review = some(v)
@@ -150,7 +150,7 @@ func (d *Dispatcher) attempt(ctx context.Context, ch channels.Channel, j *job, f
 	if f != nil && !f.Maybe && r.State != schemas.Uncertain {
 		d.release(ctx, in, j, nil)
 	}
-	d.logAttempt(j, r, took)
+	d.logAttempt(j, r, row, took)
 	return r, fence
 }
 
@@ -178,8 +178,8 @@ func call(ctx context.Context, ch channels.Channel, dl *schemas.Delivery) (r cha
 	return r, nil
 }
 
-// outcome makes the record of an attempt.
-func (d *Dispatcher) outcome(ctx context.Context, ch channels.Channel, j *job, receipt channels.Receipt, f *channels.Failure) *ledger.Record {
+// outcome makes the record of an attempt; row is what the diagnoses call its failure.
+func (d *Dispatcher) outcome(ctx context.Context, ch channels.Channel, j *job, receipt channels.Receipt, f *channels.Failure) (_ *ledger.Record, row string) {
 	t, now := ch.Traits(), time.Now()
 	a := Attempt{
 		Number: j.attempt, Since: j.begin(), Now: now, Expires: j.Expires, Once: t.Once, Idempotent: t.Idempotent, Doubts: j.doubts,
@@ -194,7 +194,15 @@ func (d *Dispatcher) outcome(ctx context.Context, ch channels.Channel, j *job, r
 	}
 	class := channels.Class("")
 	if f != nil {
-		class = d.Explain(f).Class
+		why := d.Explain(f)
+		class = why.Class
+		if !why.Known {
+			unexplainedTotal.WithLabelValues(f.Kind, string(class)).Inc()
+		}
+		if f.After == 0 && class == channels.Throttled {
+			f.After = why.After // the third party did not say how long, the table does
+		}
+		row = why.ID
 		if f.Maybe && t.Once {
 			class = channels.Unknown
 		}
@@ -211,10 +219,10 @@ func (d *Dispatcher) outcome(ctx context.Context, ch channels.Channel, j *job, r
 	if r.State == schemas.Uncertain {
 		r.Lookup, r.Due = 1, d.firstLookup(ch, now)
 	}
-	return r
+	return r, row
 }
 
-func (d *Dispatcher) logAttempt(j *job, r *ledger.Record, took time.Duration) {
+func (d *Dispatcher) logAttempt(j *job, r *ledger.Record, row string, took time.Duration) {
 	class := "ok"
 	if r.Cause != nil {
 		class = r.Cause.Class
@@ -227,7 +235,7 @@ func (d *Dispatcher) logAttempt(j *job, r *ledger.Record, took time.Duration) {
 		zap.String("class", class), zap.Duration("took", took.Round(10*time.Microsecond)),
 	}
 	if r.Cause != nil {
-		fields = append(fields, zap.String("code", r.Cause.Code), zap.String("line", r.Cause.Line))
+		fields = append(fields, zap.String("code", r.Cause.Code), zap.String("line", r.Cause.Line), zap.String("row", row))
 	}
 	if r.Receipt != "" {
 		fields = append(fields, zap.String("receipt", r.Receipt))

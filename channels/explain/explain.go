@@ -12,6 +12,7 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -128,21 +129,9 @@ func (t *Table) Explain(f *channels.Failure) channels.Diagnosis {
 	return fallback(&q, f.Class)
 }
 
-// Line is a third party's words as an operator has them in a log or a bounce: an SMTP reply of one or
-// more lines, what .NET, Java, Python, Node or Go make of one, a provider's code alone or in JSON, an HTTP
-// status. Only the first 4 KiB of Text count.
-type Line struct {
-	// Channel is email, sms, webhook, bot or dispatcher, or the name of a provider. Where Channel or
-	// Provider is empty or not known it is told by the text.
-	Channel, Provider string
-	Text              string
-	// Context says, in any words, when it was said: "greeting", "AUTH", "MAIL FROM", "RCPT", "end of
-	// DATA", "receipt". An SMTP code means different things at different moments.
-	Context string
-}
-
-// ExplainLine puts a line into words.
-func (t *Table) ExplainLine(l Line) channels.Diagnosis {
+// ExplainLine puts a line into words that somebody quotes; it is a [channels.LineExplainer]. What the
+// quote does not say is told by its text, of which the first 4 KiB count.
+func (t *Table) ExplainLine(l channels.Quote) channels.Diagnosis {
 	qs := t.read(l)
 	for i := range qs {
 		if row := t.find(&qs[i]); row != nil {
@@ -155,10 +144,7 @@ func (t *Table) ExplainLine(l Line) channels.Diagnosis {
 // question says what a failure asks of the table.
 func (t *Table) question(f *channels.Failure) query {
 	provider := strings.ToLower(f.Provider)
-	at := place{f.Kind, provider}
-	if f.Kind == webhook && t.channelOf[provider] == bot {
-		at.channel = bot
-	}
+	at := place{t.ChannelOf(f.Kind, provider), provider}
 	switch {
 	case f.Kind == dispatcher:
 		code := strings.TrimPrefix(strings.ToLower(f.Code), ownPrefix)
@@ -197,4 +183,26 @@ func (t *Table) sender(at place, text string) place {
 	}
 	at.provider = cmp.Or(providerIn(text), generic)
 	return at
+}
+
+// Channels lists the names of the channels of a table.
+func Channels() []string { return slices.Clone(channelNames) }
+
+// Providers lists the providers of a channel, or of all channels for "", sorted.
+func (t *Table) Providers(channel string) []string {
+	seen := make(map[string]bool)
+	for at := range t.groups {
+		if channel == "" || at.channel == channel {
+			seen[at.provider] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(seen))
+}
+
+// ChannelOf is the channel in which the table keeps a failure's rows: a webhook of a chat platform is a bot.
+func (t *Table) ChannelOf(kind, provider string) string {
+	if provider = strings.ToLower(provider); kind == webhook && t.channelOf[provider] == bot {
+		return bot
+	}
+	return kind
 }

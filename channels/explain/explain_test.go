@@ -57,7 +57,7 @@ func isHan(r rune) bool { return unicode.Is(unicode.Han, r) }
 func TestSamples(t *testing.T) {
 	for _, s := range samples(t) {
 		channel, provider, line, want := s[0], s[1], s[2], channels.Class(s[3])
-		if d := explain.Default().ExplainLine(explain.Line{Channel: channel, Provider: provider, Text: line}); d.Class != want || !d.Known {
+		if d := explain.Default().ExplainLine(channels.Quote{Channel: channel, Provider: provider, Text: line}); d.Class != want || !d.Known {
 			t.Errorf("ExplainLine(%s, %s, %q) = %s, known %t, want %s", channel, provider, line, d.Class, d.Known, want)
 		}
 		// The same as a channel would report it: code and words apart.
@@ -160,7 +160,7 @@ func TestOwnDecisionsAreExplained(t *testing.T) {
 				t.Errorf("Explain(dispatcher %s) = known %t, %s, owner %s, retry %s; want %s, %s, %s",
 					code, d.Known, d.Class, d.Owner, d.Retry, tt.class, tt.owner, tt.retry)
 			}
-			if l := explain.Default().ExplainLine(explain.Line{Channel: "dispatcher", Provider: "", Text: code}); l != d {
+			if l := explain.Default().ExplainLine(channels.Quote{Channel: "dispatcher", Provider: "", Text: code}); l != d {
 				t.Errorf("ExplainLine(dispatcher, %s) = %+v, want as Explain: %+v", code, l, d)
 			}
 		}
@@ -236,6 +236,9 @@ func BenchmarkExplain(b *testing.B) {
 		{Kind: "email", Provider: "generic", Code: "550 5.1.1", Line: "550 5.1.1 <n***@example.com>: Recipient address rejected: User unknown in virtual mailbox table"},
 		{Kind: "email", Provider: "netease", Code: "550", Line: "550 Invalid User"},
 		{Kind: "dispatcher", Code: "daily-cap"},
+		{Kind: "email", Provider: "generic", Code: "550", Line: "550 " + strings.Repeat("nothing that anybody has ever heard of a mail server, ", 4)},
+		{Kind: "sms", Provider: "other", Code: "E-9", Line: strings.Repeat("这是一段没有人认识的答复内容，", 12)},
+		{Kind: "webhook", Provider: "generic", Code: "http:400", Line: "400 Bad Request: " + strings.Repeat(`{"what":"ever"},`, 60)},
 	} {
 		b.Run(f.Kind+"/"+f.Provider+"/"+strings.ReplaceAll(f.Code, " ", "_"), func(b *testing.B) {
 			b.ReportAllocs()

@@ -32,7 +32,7 @@ func TestHeldOut(t *testing.T) {
 			right := 0
 			for _, r := range rows[1:] {
 				channel, provider, line, class, remedy := r[0], r[1], r[2], r[3], r[4]
-				d := explain.Default().ExplainLine(explain.Line{Channel: channel, Provider: provider, Text: line})
+				d := explain.Default().ExplainLine(channels.Quote{Channel: channel, Provider: provider, Text: line})
 				ok := !d.Known
 				if class != "unknown" {
 					ok = d.Known && d.Class == channels.Class(class) && regexp.MustCompile("(?i)"+remedy).MatchString(d.Remedy.En+d.Remedy.Zh+d.Cause.En)

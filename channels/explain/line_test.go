@@ -101,7 +101,7 @@ func TestExplainLine(t *testing.T) {
 		{"sms", "", "13800138000", channels.Permanent, unknown + "138****8000"},
 	}
 	for _, tt := range tests {
-		d := explain.Default().ExplainLine(explain.Line{Channel: tt.channel, Provider: tt.provider, Text: tt.line})
+		d := explain.Default().ExplainLine(channels.Quote{Channel: tt.channel, Provider: tt.provider, Text: tt.line})
 		says, isUnknown := strings.CutPrefix(tt.says, unknown)
 		if d.Class != tt.class || d.Known == isUnknown || !strings.Contains(d.Cause.En, says) {
 			t.Errorf("ExplainLine(%q, %q, %q)\n got %s, known %t: %q (%s)\nwant %s, known %t: …%s…",
@@ -114,7 +114,7 @@ func TestExplainLine(t *testing.T) {
 func TestUnknownLinesAreMasked(t *testing.T) {
 	for _, line := range []string{"rejected 13800138000 today", "mystery for wang@example.com", "X_13800138000", "13800138000"} {
 		for _, channel := range []string{"", "email", "sms", "bot", "webhook", "dispatcher"} {
-			d := explain.Default().ExplainLine(explain.Line{Channel: channel, Provider: "", Text: line})
+			d := explain.Default().ExplainLine(channels.Quote{Channel: channel, Provider: "", Text: line})
 			if all := d.Cause.En + d.Cause.Zh + d.Remedy.En + d.Remedy.Zh; strings.Contains(all, "13800138000") || strings.Contains(all, "wang@") {
 				t.Errorf("ExplainLine(%q, %q) shows %q", channel, line, d.Cause.En)
 			}
@@ -132,7 +132,7 @@ func FuzzExplainLine(f *testing.F) {
 	f.Add("sms", "", `{"code":`)
 	f.Add("bot", "", "(503)\xff\xfe")
 	f.Fuzz(func(t *testing.T, channel, provider, line string) {
-		d := explain.Default().ExplainLine(explain.Line{Channel: channel, Provider: provider, Text: line})
+		d := explain.Default().ExplainLine(channels.Quote{Channel: channel, Provider: provider, Text: line})
 		if d.Class == "" || d.Retry == "" || d.Owner == "" {
 			t.Errorf("incomplete: %+v", d)
 		}

@@ -27,15 +27,15 @@ func TestOptionalColumns(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, line := range []string{"您的钱包已空", "E9 WalletIsEmptyNow"} {
-		d := table.ExplainLine(explain.Line{Channel: "sms", Provider: "acme", Text: line})
+		d := table.ExplainLine(channels.Quote{Channel: "sms", Provider: "acme", Text: line})
 		if d.ID != "sms/acme/no-money" || d.Also.Zh != "问财务" || d.Also.En != "Ask finance" || d.After != 2*time.Hour || d.When.En != "not before the remedy" {
 			t.Errorf("%q: %+v", line, d)
 		}
 	}
-	if d := table.ExplainLine(explain.Line{Channel: "sms", Provider: "acme", Text: "wallets emptied"}); d.Known {
+	if d := table.ExplainLine(channels.Quote{Channel: "sms", Provider: "acme", Text: "wallets emptied"}); d.Known {
 		t.Errorf("a piece is whole words: %+v", d)
 	}
-	if d := table.ExplainLine(explain.Line{Channel: "sms", Provider: "acme", Text: "E1"}); d.When.En != "once the limit is over" || d.When.Zh == "" {
+	if d := table.ExplainLine(channels.Quote{Channel: "sms", Provider: "acme", Text: "E1"}); d.When.En != "once the limit is over" || d.When.Zh == "" {
 		t.Errorf("when: %+v", d.When)
 	}
 }

@@ -30,16 +30,18 @@ type query struct {
 	raw             string // the code as it came, for showing
 	basic, enhanced string // of an SMTP reply: "550", "5.1.1"
 	text            string // "CODE [ENHANCED] TEXT", what the expressions see
-	normal          string // text as the phrases see it, once one has asked
+	normal          string // text as the phrases see it, once one has asked, and what it is made of
+	grams           *grams
 	phase           string // of the SMTP dialogue, "" when not known
 }
 
 // words is the text as phrases see it.
-func (q *query) words() string {
-	if q.normal == "" {
+func (q *query) words() (string, *grams) {
+	if q.grams == nil {
 		q.normal = normal(q.text)
+		q.grams = gramsOf(q.normal)
 	}
-	return q.normal
+	return q.normal, q.grams
 }
 
 // expr is a row with an expression, or with phrases.
@@ -55,8 +57,13 @@ func (e *expr) match(q *query) bool {
 	if e.re != nil {
 		return e.re.MatchString(q.text)
 	}
-	words := q.words()
-	return slices.ContainsFunc(e.says, func(p phrase) bool { return p.in(words) })
+	words, of := q.words()
+	for _, p := range e.says {
+		if of.may(p) && p.in(words) {
+			return true
+		}
+	}
+	return false
 }
 
 // layer is the rows of one channel and provider from one file.

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/yizhan-dev/yizhan/channels"
 )
 
 const (
@@ -14,7 +16,7 @@ const (
 )
 
 // read turns an operator's line into questions, the most exact reading first; there is at least one.
-func (t *Table) read(l Line) []query {
+func (t *Table) read(l channels.Quote) []query {
 	channel, provider, line := l.Channel, l.Provider, l.Text[:min(len(l.Text), maxText)]
 	line = strings.Join(strings.Fields(strings.ToValidUTF8(line, "�")), " ")
 	codes := codesIn(line)

@@ -96,6 +96,9 @@ var header = []string{
 	"also_en", "also_zh", "after_seconds", "name",
 }
 
+// Header is the first line of a file of rows.
+func Header() []string { return slices.Clone(header) }
+
 const (
 	required    = 9       // columns
 	maxTable    = 4 << 20 // bytes of a user's file

@@ -19,8 +19,9 @@ const maxGap = 60
 
 type piece struct {
 	text       string
-	open       bool // may go on within the word
-	head, tail bool // begins, ends with a Latin letter or digit: must begin, end there
+	gram       uint16 // of its first bytes
+	open       bool   // may go on within the word
+	head, tail bool   // begins, ends with a Latin letter or digit: must begin, end there
 }
 
 // phrase is pieces in order.
@@ -36,7 +37,7 @@ func compilePhrases(s string) []phrase {
 			if part = normal(part); part == "" {
 				continue
 			}
-			p = append(p, piece{part, open, wordByte(part[0]), wordByte(part[len(part)-1])})
+			p = append(p, piece{part, gram(part), open, wordByte(part[0]), wordByte(part[len(part)-1])})
 		}
 		if len(p) > 0 {
 			all = append(all, p)
@@ -84,6 +85,43 @@ func normal(s string) string {
 	return strings.TrimSuffix(b.String(), " ")
 }
 
+// grams holds which runs of three bytes occur in a text, roughly: most phrases are ruled out by one look
+// at it, so that the table may grow.
+type grams [gramBits / 64]uint64
+
+const gramBits = 1 << 12
+
+// gram is the place of the first three bytes of s; 0 for a shorter one, which is always looked for.
+func gram(s string) uint16 {
+	if len(s) < 3 {
+		return 0
+	}
+	h := (uint32(s[0])<<16 | uint32(s[1])<<8 | uint32(s[2])) * 2654435761
+	return uint16(h>>20) | 1
+}
+
+func gramsOf(text string) *grams {
+	var g grams
+	g.set(0)
+	for i := range len(text) - 2 {
+		g.set(gram(text[i:]))
+	}
+	return &g
+}
+
+func (g *grams) set(at uint16)      { g[at/64] |= 1 << (at % 64) }
+func (g *grams) has(at uint16) bool { return g[at/64]&(1<<(at%64)) != 0 }
+
+// may says whether every piece may occur.
+func (g *grams) may(p phrase) bool {
+	for i := range p {
+		if !g.has(p[i].gram) {
+			return false
+		}
+	}
+	return true
+}
+
 // in says whether the phrase occurs in a normalised text.
 func (p phrase) in(text string) bool {
 	for from := 0; ; {
@@ -123,4 +161,15 @@ func (p *piece) find(text string, from, to int) int {
 		from = start + 1
 	}
 	return -1
+}
+
+// Phrase writes "says:" with the words of a line in which # stands for what varies.
+func Phrase(shape string) string {
+	var pieces []string
+	for part := range strings.SplitSeq(shape, "#") {
+		if part = normal(part); part != "" {
+			pieces = append(pieces, part)
+		}
+	}
+	return phrases + strings.Join(pieces, "*")
 }

@@ -14,7 +14,7 @@ import (
 func commands() []*cobra.Command {
 	return []*cobra.Command{
 		devCmd(), serveCmd(), configCmd(), rulesCmd(), lintCmd(),
-		publishCmd(), traceCmd(), deadCmd(), replayCmd(), consentCmd(),
+		publishCmd(), traceCmd(), deadCmd(), replayCmd(), explainCmd(), consentCmd(),
 		versionCmd(),
 	}
 }
