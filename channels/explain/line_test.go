@@ -72,7 +72,7 @@ func TestExplainLine(t *testing.T) {
 		{"webhook", "", "503", channels.Temporary, "receiver is not available"},
 		{"", "", "503 Service Unavailable", channels.Temporary, "receiver is not available"},
 		{"", "", "HTTP/1.1 429 Too Many Requests", channels.Throttled, "Too many requests"},
-		{"", "", "The remote server returned an error: (401) Unauthorized.", channels.Auth, "Token or signature"},
+		{"", "", "The remote server returned an error: (401) Unauthorized.", channels.Auth, "Token or key"},
 		{"", "", "远程服务器返回错误: (404) 未找到。", channels.Config, "path does not exist"},
 		{"webhook", "", "HttpStatusCode.BadGateway", channels.Throttled, "gateway got no good answer"},
 		{"webhook", "", "status code 418", channels.Permanent, unknown + "client error"},
@@ -98,6 +98,18 @@ func TestExplainLine(t *testing.T) {
 		{"sms", "", "余额Permits:10", channels.Temporary, unknown + "Permits:10"},
 		{"dispatcher", "", "nobody knows", channels.Temporary, unknown + "nobody knows"},
 		{"email", "", "发送邮件失败。 ---> System.Net.WebException: 无法连接到远程服务器", channels.Temporary, "cannot be reached"},
+		// Good news, and what other systems say, is no third party's refusal.
+		{"email", "", "250 2.1.5 Recipient OK, mailbox full of hope", channels.Unknown, unknown + "means success"},
+		{"", "", "短信签名审核通过", channels.Temporary, unknown},
+		{"", "", "SMS sent successfully, template SMS_1, signature registered", channels.Temporary, unknown},
+		{"sms", "", "签名审核未通过", channels.Config, "signature"},
+		{"", "", "ORA-01017: invalid username/password; logon denied", channels.Temporary, unknown},
+		{"", "", "java.sql.SQLException: Access denied for user 'erp'@'10.0.0.1' (using password: YES)", channels.Temporary, unknown},
+		{"", "", "redis: connection refused", channels.Temporary, unknown},
+		// The moment of an SMTP dialogue.
+		{"email", "", "550 Denied (in reply to MAIL FROM command)", channels.Config, "sender was refused"},
+		{"email", "", "554 no (in reply to end of DATA command)", channels.Content, "after its text had been read"},
+		{"email", "", "host mx[192.0.2.1] refused to talk to me: 554 no", channels.Temporary, "before there was a message"},
 		{"sms", "", "13800138000", channels.Permanent, unknown + "138****8000"},
 	}
 	for _, tt := range tests {

@@ -33,6 +33,7 @@ type query struct {
 	normal          string // text as the phrases see it, once one has asked, and what it is made of
 	grams           *grams
 	phase           string // of the SMTP dialogue, "" when not known
+	foreign         bool   // nobody's refusal: no row is asked
 }
 
 // words is the text as phrases see it.
@@ -253,7 +254,7 @@ func isCondition(code string) bool {
 
 // find returns the row that explains q, or nil.
 func (t *Table) find(q *query) *Row {
-	if q.code == "" && q.basic == "" && q.enhanced == "" && q.text == "" {
+	if q.foreign || q.success() || q.code == "" && q.basic == "" && q.enhanced == "" && q.text == "" {
 		return nil
 	}
 	if q.channel != dispatcher {
@@ -411,7 +412,7 @@ var moments = []struct {
 }{
 	// Postfix, Exim and JavaMail say when the server said it.
 	{login, compilePhrases("auth|in reply to auth|authentication|login|after auth|username|password|认证|登录")},
-	{greeting, compilePhrases("greeting|banner|connect|connection|ehlo|helo|initial|before mail|建立连接|握手")},
+	{greeting, compilePhrases("greeting|banner|refused to talk to me|connect|connection|ehlo|helo|initial|before mail|建立连接|握手")},
 	{from, compilePhrases("mail from|sender|mail|发件人")},
 	{body, compilePhrases("data|end of data|dot|message body|after data|正文")},
 }
