@@ -95,6 +95,7 @@ func TestLoadRefusesBadRows(t *testing.T) {
 		{"seconds", wide + "sms,acme,E1,auth,a,b,甲,乙,us,,,soon\n", "line 2: after_seconds must be a whole number"},
 		{"too many seconds", wide + "sms,acme,E1,auth,a,b,甲,乙,us,,,99999999999\n", "line 2: after_seconds must be a whole number"},
 		{"name", wide + "sms,acme,E1,auth,a,b,甲,乙,us,,,,No Name\n", "line 2: name is made of a-z"},
+		{"a provider of any channel", header + "any,acme,E1,auth,a,b,甲,乙,us\n", "line 2: with channel any the provider must be generic"},
 		{"phrases", header + "sms,acme,says:|*|,auth,a,b,甲,乙,us\n", "line 2: says: has no words"},
 		{"channel", header + "fax,acme,E1,auth,a,b,甲,乙,us\n", `line 2: unknown channel "fax"`},
 		{"class", header + "sms,acme,E1,fatal,a,b,甲,乙,us\n", `line 2: unknown class "fatal"`},
@@ -129,6 +130,53 @@ func TestLoadRefusesBadRows(t *testing.T) {
 	t.Run("a reader that fails", func(t *testing.T) {
 		if _, err := explain.Load(iotest.ErrReader(io.ErrClosedPipe)); !errors.Is(err, io.ErrClosedPipe) {
 			t.Errorf("got %v, want it to wrap the reader's error", err)
+		}
+	})
+}
+
+// FuzzLoad: no file makes the reader fall over; what it accepts can be asked, and is told back whole.
+func FuzzLoad(f *testing.F) {
+	f.Add(wide+"sms,acme,says:a*b~|c,auth,a,b,甲,乙,us,x,y,60,n\n", "a x b")
+	f.Add(header+"any,generic,re:^x(,auth,a,b,甲,乙,us\n", "x")
+	f.Add(header+"email,generic,\"550\n5.1.1\",auth,a,b,甲,乙,us\n", "550 5.1.1")
+	f.Fuzz(func(t *testing.T, csv, line string) {
+		table, err := explain.Load(strings.NewReader(csv))
+		if err != nil {
+			if invalid, ok := errors.AsType[*schemas.Invalid](err); !ok || len(invalid.Problems) == 0 {
+				t.Fatalf("%v", err)
+			}
+			return
+		}
+		for _, r := range table.Rows() {
+			if !r.User {
+				break
+			}
+			if d := table.ExplainLine(channels.Quote{Channel: r.Channel, Provider: r.Provider, Text: line}); d.Class == "" || d.When.Zh == "" {
+				t.Errorf("%+v: %+v", r, d)
+			}
+		}
+	})
+}
+
+// FuzzPhrase: the phrase made of a line is found in it.
+func FuzzPhrase(f *testing.F) {
+	f.Add("550 5.7.1 Service from 203.0.113.7 refused")
+	f.Add("PhoneNumberInBlacklist 手机号＃在黑名单")
+	f.Add("a*b|c~")
+	f.Fuzz(func(t *testing.T, line string) {
+		if len(line) > 1000 || strings.ContainsAny(line, "#|*~\"\r\n") {
+			return
+		}
+		code := explain.Phrase(line)
+		if code == "says:" {
+			return
+		}
+		table, err := explain.Load(strings.NewReader(header + "sms,acme,\"" + code + "\",auth,own,b,甲,乙,us\n"))
+		if err != nil {
+			t.Fatalf("%q: %v", code, err)
+		}
+		if d := table.Explain(&channels.Failure{Kind: "sms", Provider: "acme", Line: line}); d.Cause.En != "own" {
+			t.Errorf("%q is not found in %q: %+v", code, line, d)
 		}
 	})
 }

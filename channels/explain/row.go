@@ -224,6 +224,9 @@ func (r *Row) check(rec []string, seconds bool) (keyword, zh, en string) {
 		return "channel", fmt.Sprintf("未知的 channel“%s”，可用：%s", r.Channel, all),
 			fmt.Sprintf("unknown channel %q, known are %s", r.Channel, all)
 	}
+	if r.Channel == anyChannel && r.Provider != generic {
+		return "provider", "channel 为 any 时，provider 只能是 generic", "with channel any the provider must be generic"
+	}
 	if r.Provider != strings.ToLower(r.Provider) {
 		return "provider", "provider 须为小写", "provider must be in lower case"
 	}

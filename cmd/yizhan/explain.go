@@ -336,7 +336,9 @@ func rowFor(r ingest.UnknownReply) []string {
 	if r.Kind == "email" || code == "" || strings.Contains(code, "#") {
 		code = explain.Phrase(r.Shape)
 	}
-	return []string{
+	row := make([]string, len(explain.Header()))
+	copy(row, []string{
 		explain.Default().ChannelOf(r.Kind, r.Provider), cmp.Or(strings.ToLower(r.Provider), "generic"), code, string(r.Class), "", "", "", "", clean(r.Shape),
-	}
+	})
+	return row
 }
