@@ -52,6 +52,19 @@ var Default = sync.OnceValue(func() *Table {
 	return t
 })
 
+// builtin is the rows that come with the program.
+var builtin = sync.OnceValues(func() ([]Row, error) {
+	var rows []Row
+	for _, file := range [][]byte{codes, meanings} {
+		some, err := parse(bytes.NewReader(file))
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, some...)
+	}
+	return rows, nil
+})
+
 // Load returns the default table with a user's rows before ours: CSV with the header and columns of
 // diagnoses.csv, at most 4 MiB. A row with the id of one of ours replaces it; any other is tried
 // before our rows of the same channel and provider. The error is a [*schemas.Invalid] with the line
@@ -64,20 +77,16 @@ func Load(extra io.Reader) (*Table, error) {
 			return nil, err
 		}
 	}
-	var ours []Row
-	for _, file := range [][]byte{codes, meanings} {
-		rows, err := parse(bytes.NewReader(file))
-		if err != nil {
-			return nil, err
-		}
-		ours = append(ours, rows...)
+	ours, err := builtin()
+	if err != nil {
+		return nil, err
 	}
 	replaced := make(map[string]bool, len(users))
 	for i := range users {
 		users[i].User = true
 		replaced[users[i].ID] = true
 	}
-	ours = slices.DeleteFunc(ours, func(r Row) bool { return replaced[r.ID] })
+	ours = slices.DeleteFunc(slices.Clone(ours), func(r Row) bool { return replaced[r.ID] })
 
 	t := &Table{
 		rows:      slices.Concat(users, ours),

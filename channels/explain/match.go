@@ -82,31 +82,22 @@ var (
 
 // add returns the row's expression when it is about a text.
 func (l *layer) add(r *Row) *expr {
-	e := expr{row: r, net: strings.HasPrefix(r.Name, "net-"), vague: strings.HasPrefix(r.Name, "vague-")}
-	if x, ok := strings.CutPrefix(r.Code, phrases); ok {
-		e.says = compilePhrases(x)
-		l.exprs = append(l.exprs, e)
-		return &e
-	}
-	x, ok := strings.CutPrefix(r.Code, expression)
-	if !ok {
+	if r.re == nil && r.says == nil {
 		l.exact[strings.ToLower(r.Code)] = r
 		return nil
 	}
-	var err error
-	if e.re, err = compile(x); err != nil {
-		return nil // parse has refused it
-	}
+	e := expr{row: r, re: r.re, says: r.says, net: strings.HasPrefix(r.Name, "net-"), vague: strings.HasPrefix(r.Name, "vague-")}
 	l.exprs = append(l.exprs, e)
-	switch {
+	switch x := strings.TrimPrefix(r.Code, expression); {
+	case r.re == nil:
 	case enhancedExpr.MatchString(x):
 		l.aboutEnhanced = append(l.aboutEnhanced, e)
+		return nil
 	case basicExpr.MatchString(x) && !strings.Contains(x, " "):
 		l.aboutBasic = append(l.aboutBasic, e)
-	default:
-		return &e
+		return nil
 	}
-	return nil
+	return &e
 }
 
 // match tries a provider's rows: expressions and phrases in file order, then basic + enhanced, then

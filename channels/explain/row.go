@@ -40,9 +40,12 @@ type Row struct {
 	Remedy   schemas.Text   `json:"remedy"`
 	Source   string         `json:"source"`                    // where the fact is from
 	Also     schemas.Text   `json:"also,omitzero"`             // what else to look at; may be empty
-	After    time.Duration  `json:"after,format:sec,omitzero"` // a retry before that is pointless; 0: nobody says how long
+	After    time.Duration  `json:"after,omitzero,format:sec"` // a retry before that is pointless; 0: nobody says how long
 	Name     string         `json:"name,omitzero"`             // of a row whose pattern may grow
 	User     bool           `json:"user"`                      // from the user's file
+
+	re   *regexp.Regexp // of "re:"
+	says []phrase       // of "says:"
 }
 
 // action is what a class means for the next attempt, which is Yizhan's job, and for the people. A
@@ -235,11 +238,15 @@ func (r *Row) check(rec []string, seconds bool) (keyword, zh, en string) {
 			fmt.Sprintf("unknown class %q, known are %v", r.Class, channels.Classes)
 	}
 	if x, ok := strings.CutPrefix(r.Code, expression); ok {
-		if _, err := compile(x); err != nil {
+		var err error
+		if r.re, err = compile(x); err != nil {
 			return "pattern", "正则表达式无效：" + err.Error(), "the expression is not valid: " + err.Error()
 		}
 	}
-	if x, ok := strings.CutPrefix(r.Code, phrases); ok && len(compilePhrases(x)) == 0 {
+	if x, ok := strings.CutPrefix(r.Code, phrases); ok {
+		r.says = compilePhrases(x)
+	}
+	if strings.HasPrefix(r.Code, phrases) && len(r.says) == 0 {
 		return "pattern", "says: 后面没有可以比对的词语", "says: has no words to compare with"
 	}
 	return "", "", ""
