@@ -39,7 +39,7 @@ type query struct {
 // words is the text as phrases see it.
 func (q *query) words() (string, *grams) {
 	if q.grams == nil {
-		q.normal = normal(q.text)
+		q.normal = wordsOf(q.text)
 		q.grams = gramsOf(q.normal)
 	}
 	return q.normal, q.grams

@@ -51,8 +51,11 @@ func wordByte(b byte) bool {
 }
 
 // normal is a text as phrases see it: lower case, one space for whatever is neither letter nor digit nor
-// one of ". : / # @ %", and words that were run together taken apart (PhoneNumberInBlacklist).
-func normal(s string) string {
+// one of ". : / # @ %", and no apostrophes.
+func normal(s string) string { return spaced(s, false) }
+
+// spaced is normal; apart also takes words apart that were run together: PhoneNumberInBlacklist, SSLHandshake.
+func spaced(s string, apart bool) string {
 	var b strings.Builder
 	b.Grow(len(s) + 16)
 	space, before := true, rune(0)
@@ -63,8 +66,7 @@ func normal(s string) string {
 			if i+1 < len(s) {
 				next = s[i+1]
 			}
-			// "fooBar" and "SSLHandshake" are two words each.
-			if !space && ('a' <= before && before <= 'z' || 'A' <= before && before <= 'Z' && 'a' <= next && next <= 'z') {
+			if apart && !space && ('a' <= before && before <= 'z' || 'A' <= before && before <= 'Z' && 'a' <= next && next <= 'z') {
 				b.WriteByte(' ')
 			}
 			b.WriteRune(r + 'a' - 'A')
@@ -83,6 +85,16 @@ func normal(s string) string {
 		before = r
 	}
 	return strings.TrimSuffix(b.String(), " ")
+}
+
+// wordsOf is a text for phrases to be looked for: as it is written and, where that differs, with its words
+// taken apart as well, too far behind for one phrase to reach from the one into the other.
+func wordsOf(s string) string {
+	whole, apart := spaced(s, false), spaced(s, true)
+	if whole == apart {
+		return whole
+	}
+	return apart + strings.Repeat(" ", maxGap+1) + whole
 }
 
 // grams holds which runs of three bytes occur in a text, roughly: most phrases are ruled out by one look

@@ -11,7 +11,9 @@ var (
 	replyCode = regexp.MustCompile(`(?:^|[:(\["'] ?)([2-5]\d\d)(?:[ ,:-]|$)`)
 	// RFC 3463; some servers write "#5.1.1".
 	enhancedCode = regexp.MustCompile(`(?:^|[^\d.])([245]\.\d{1,3}\.\d{1,3})(?:[^\d.]|\.?$|\.[^\d])`)
-	pythonText   = regexp.MustCompile(`^b?['"]`)
+	// A login's challenge with the refusal behind it, as transcripts have it.
+	challenged = regexp.MustCompile(`^334 \S* (?:[45]\d\d[ -])`)
+	pythonText = regexp.MustCompile(`^b?['"]`)
 	// .NET in English and Chinese: "Mailbox unavailable. The server response was: 5.1.1 …".
 	serverSaid = regexp.MustCompile(`(?i)(?:the server response was|服务器响应为)\s*[:：]?\s*`)
 )
@@ -84,6 +86,9 @@ func providerIn(text string) string {
 func readSMTP(text string) query {
 	text = strings.Join(strings.Fields(text), " ")
 	var q query
+	if m := challenged.FindStringIndex(text); m != nil {
+		text = text[m[1]-len("535 "):] // what came of the dialogue stands behind it
+	}
 	at := replyCode.FindStringSubmatchIndex(text)
 	var said []int
 	if at == nil || at[2] > 0 {
