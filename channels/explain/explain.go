@@ -172,7 +172,7 @@ func (t *Table) question(f *channels.Failure) query {
 			q.basic, q.enhanced = "", ""
 			q.code, q.raw = strings.ToLower(f.Code), f.Code
 		}
-		q.phase = phaseOf(f.Class, q.basic)
+		q.phase = phaseOf(f.Class, q.basic, q.enhanced)
 		q.place = t.sender(at, q.text)
 		return q
 	default:

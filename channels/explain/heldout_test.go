@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/yizhan-dev/yizhan/channels"
@@ -49,5 +50,50 @@ func TestHeldOut(t *testing.T) {
 				t.Errorf("%.3f right, want %.2f", share, tt.want)
 			}
 		})
+	}
+}
+
+// What other programs log is not explained, however much it sounds like an error.
+func TestUnrelatedLinesStayUnknown(t *testing.T) {
+	b, err := os.ReadFile("testdata/unrelated.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for line := range strings.Lines(string(b)) {
+		n++
+		if d := explain.Default().ExplainLine(channels.Quote{Text: strings.TrimSpace(line)}); d.Known {
+			t.Errorf("%q is explained by %s", line, d.ID)
+		}
+	}
+	if n < 45 {
+		t.Errorf("%d lines", n)
+	}
+}
+
+// A record is told again from its code, line and class: that must be the diagnosis that made the class.
+func TestTellingAgainSaysTheSame(t *testing.T) {
+	files := []string{"heldout_dev.csv", "heldout_measure.csv", "heldout_blind.csv", "heldout_late.csv"}
+	for _, file := range files {
+		f, err := os.Open("testdata/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows, err := csv.NewReader(f).ReadAll()
+		f.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range rows[1:] {
+			for _, class := range []channels.Class{channels.Temporary, channels.Auth, channels.Config, channels.Permanent} {
+				f := channels.Failure{Kind: r[0], Provider: r[1], Line: r[2], Class: class}
+				f.Code, _, _ = strings.Cut(r[2], " ")
+				first := explain.Default().Explain(&f)
+				f.Class = first.Class
+				if again := explain.Default().Explain(&f); again != first {
+					t.Errorf("%+v: first %s %s, then %s %s", f, first.Class, first.ID, again.Class, again.ID)
+				}
+			}
+		}
 	}
 }

@@ -34,6 +34,7 @@ type query struct {
 	grams           *grams
 	phase           string // of the SMTP dialogue, "" when not known
 	foreign         bool   // nobody's refusal: no row is asked
+	guessed         bool   // nothing says that it is a third party's
 }
 
 // words is the text as phrases see it.
@@ -50,8 +51,9 @@ type expr struct {
 	row  *Row
 	re   *regexp.Regexp
 	says []phrase
-	// net: about connections and TLS, means nothing in an answer. vague: a precise code says more.
-	net, vague bool
+	// net: about connections and TLS, means nothing in an answer. vague: a precise code says more. loose:
+	// programs of any kind say so, which is nothing to go by unless it is known to be a third party's.
+	net, vague, loose bool
 }
 
 func (e *expr) match(q *query) bool {
@@ -86,7 +88,10 @@ func (l *layer) add(r *Row) *expr {
 		l.exact[strings.ToLower(r.Code)] = r
 		return nil
 	}
-	e := expr{row: r, re: r.re, says: r.says, net: strings.HasPrefix(r.Name, "net-"), vague: strings.HasPrefix(r.Name, "vague-")}
+	e := expr{
+		row: r, re: r.re, says: r.says, net: strings.HasPrefix(r.Name, "net-"), vague: strings.HasPrefix(r.Name, "vague-"),
+		loose: strings.HasPrefix(r.Name, "loose-"),
+	}
 	l.exprs = append(l.exprs, e)
 	switch x := strings.TrimPrefix(r.Code, expression); {
 	case r.re == nil:
@@ -204,7 +209,7 @@ func answered(exprs []expr, q *query) *expr {
 		return nil
 	}
 	for i := range exprs {
-		if !exprs[i].net && exprs[i].match(q) {
+		if !exprs[i].net && !(exprs[i].loose && q.guessed) && exprs[i].match(q) {
 			return &exprs[i]
 		}
 	}
@@ -420,7 +425,7 @@ func phaseIn(context string) string {
 }
 
 // phaseOf is the moment that a channel's own reading tells: it knows when it asked.
-func phaseOf(c channels.Class, basic string) string {
+func phaseOf(c channels.Class, basic, enhanced string) string {
 	if !strings.HasPrefix(basic, "5") {
 		return ""
 	}
@@ -431,7 +436,11 @@ func phaseOf(c channels.Class, basic string) string {
 		return greeting // a refusal that is not for good came before there was a message
 	case channels.Config:
 		return from
-	case channels.Content, channels.Permanent:
+	case channels.Permanent:
+		if !strings.HasPrefix(enhanced, "5.7.") { // a policy may speak at any moment
+			return body
+		}
+	case channels.Content:
 		return body
 	}
 	return ""

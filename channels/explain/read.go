@@ -35,13 +35,12 @@ func (t *Table) read(l channels.Quote) (qs []query) {
 	}
 	status := cmp.Or(statusIn(line, at.channel == webhook), statusIn(l.Context, false))
 	answered := replied.MatchString(line) || status != "" && at.channel != email
-	if elsewhere(line) && !answered {
-		defer func() {
-			for i := range qs {
-				qs[i].foreign = true
-			}
-		}()
-	}
+	foreign, guessed := elsewhere(line) && !answered, channel == "" && provider == "" && !answered
+	defer func() {
+		for i := range qs {
+			qs[i].foreign, qs[i].guessed = foreign, guessed
+		}
+	}()
 	// What a server answered says more than what became of the connection then.
 	if condition := conditionIn(line); condition != "" && !answered && (at.channel == email || !slices.ContainsFunc(codes, t.knows(at))) {
 		q := query{place: at, code: condition, raw: condition, text: line}
@@ -188,12 +187,12 @@ var conditions = []struct {
 	re   *regexp.Regexp
 }{
 	{"net:dns-temporary", regexp.MustCompile(`(?i)server misbehaving|temporary failure in name resolution|lookup \S+.*: i/o timeout|EAI_AGAIN|SERVFAIL|Host not found, try again|dns (?:request )?timed out|\b11002\b`)},
-	{"net:dns-nxdomain", regexp.MustCompile(`(?i)no such host|remote name could not be resolved|未能解析此远程名称|不知道这样的主机|UnknownHostException|unknown (?:smtp )?host\b|name or service not known|getaddrinfo failed|nodename nor servname|ENOTFOUND|could not resolve host|NXDOMAIN|no address associated with hostname|unable to resolve host|name not resolved|\b11001\b|主机名解析失败|无法解析主机|无法解析服务器|域名解析失败|NameResolutionError`)},
+	{"net:dns-nxdomain", regexp.MustCompile(`(?i)no such host|remote name could not be resolved|未能解析此远程名称|不知道这样的主机|UnknownHostException|unknown (?:smtp )?host\b|name or service not known|getaddrinfo failed|nodename nor servname|\bENOTFOUND\b|could not resolve host|NXDOMAIN|no address associated with hostname|unable to resolve host|name not resolved|\b11001\b|主机名解析失败|无法解析主机|无法解析服务器|域名解析失败|NameResolutionError`)},
 	{"net:refused", regexp.MustCompile(`(?i)connection refused|ECONNREFUSED|\b10061\b|no connection could be made|actively refused|积极拒绝|拒绝连接|连接被拒绝`)},
 	{"net:unreachable", regexp.MustCompile(`(?i)no route to host|NoRouteToHost|EHOSTUNREACH|network is down|SMTP connect\(\) failed|未能建立连接|无法建立连接|无法连接|connection could not be (?:made|established)|\b100(?:51|65)\b|ENETUNREACH|network is unreachable|host is (?:unreachable|down)|(?:unable|failed) to connect to (?:the )?remote (?:server|host)|无法连接到远程服务器|couldn't connect to (?:host|server)|could not connect to (?:SMTP )?host|网络不可达|主机不可达|无法访问网络|没有到主机的路由`)},
 	{"net:timeout-connect", regexp.MustCompile(`(?i)dial tcp.*(?:i/o timeout|deadline exceeded)|connect(?:ion)? ?timed? ?out|connect ETIMEDOUT|connect timeout|ConnectTimeout|\b10060\b|connection attempt failed because|connect to \S+ (?:\[[^\]]*\] )?(?:failed: )?timed out|TLS handshake timeout|did not properly respond after a period|一段时间后没有正确答复|连接超时|Errno (?:110|60)\b`)},
-	{"net:tls", regexp.MustCompile(`(?i)\bx509: |\btls: |remote certificate (?:is|was)|远程证书|SSLHandshake|SSLException|SSLPeerUnverified|SSLError|SSL routines|SSL certificate problem|PKIX path|CERTIFICATE_VERIFY_FAILED|certificate (?:verify failed|has expired|chain|is not trusted)|self[- ]signed certificate|SELF_SIGNED_CERT|unable to (?:verify the first certificate|get local issuer)|CERT_HAS_EXPIRED|ERR_(?:TLS|SSL)_|SSL/TLS secure channel|SSL/TLS 安全通道|SSL connection could not be established|could not convert socket to TLS|certificate's altnames|sslv3 alert|tlsv1 alert|TLS alert|handshake (?:failed|failure)|证书(?:已过期|无效|不受信任|验证失败|校验失败|链)|no alternative certificate subject name|TLS 握手失败|SSL 握手失败|port: (?:465|994)[;,].*response: (?:-1|\[EOF\])|EPROTO|valid certification path|trustAnchors|certificate (?:has been )?revoked|revocation|frame size or a corrupted frame|handshake_failure|SEC_E_|terminated the handshake|malformed HTTP response|HTTP response to HTTPS client|plain HTTP request was sent to HTTPS port`)},
-	{"net:reset", regexp.MustCompile(`(?i)connection (?:was )?reset|ECONNRESET|EPIPE|\b10054\b|connection abort|end of file from server|EOFException|shut down incorrectly|GOAWAY|transport connection broken|stream (?:error|closed)|broken connection|forcibly closed|强迫关闭|broken pipe|connectionclosed|unexpected EOF|premature (?:EOF|end)|socket hang up|empty reply from server|connection (?:unexpectedly|was|is|has been|already)? ?closed|closed (?:the )?connection|lost connection|server (?:closed|disconnected)|RemoteDisconnected|NoHttpResponseException|failed to respond|recv failure|send failure|connection aborted|ECONNABORTED|连接(?:已)?被?(?:重置|关闭|中断|断开)|(?:接收|发送)时发生错误|基础连接已经关闭|对方重置|(?:^|: )EOF$|\[EOF\]`)},
+	{"net:tls", regexp.MustCompile(`(?i)\bx509: |\btls: |remote certificate (?:is|was)|远程证书|SSLHandshake|SSLException|SSLPeerUnverified|SSLError|SSL routines|SSL certificate problem|PKIX path|CERTIFICATE_VERIFY_FAILED|certificate (?:verify failed|has expired|chain|is not trusted)|self[- ]signed certificate|SELF_SIGNED_CERT|unable to (?:verify the first certificate|get local issuer)|CERT_HAS_EXPIRED|ERR_(?:TLS|SSL)_|SSL/TLS secure channel|SSL/TLS 安全通道|SSL connection could not be established|could not convert socket to TLS|certificate's altnames|sslv3 alert|tlsv1 alert|TLS alert|handshake (?:failed|failure)|证书(?:已过期|无效|不受信任|验证失败|校验失败|链)|no alternative certificate subject name|TLS 握手失败|SSL 握手失败|port: (?:465|994)[;,].*response: (?:-1|\[EOF\])|\bEPROTO\b|valid certification path|trustAnchors|certificate (?:has been )?revoked|revocation|frame size or a corrupted frame|handshake_failure|SEC_E_|terminated the handshake|malformed HTTP response|HTTP response to HTTPS client|plain HTTP request was sent to HTTPS port`)},
+	{"net:reset", regexp.MustCompile(`(?i)connection (?:was )?reset|ECONNRESET|\bEPIPE\b|\b10054\b|connection abort|end of file from server|EOFException|shut down incorrectly|GOAWAY|transport connection broken|stream (?:error|closed)|broken connection|forcibly closed|强迫关闭|broken pipe|connectionclosed|unexpected EOF|premature (?:EOF|end)|socket hang up|empty reply from server|connection (?:unexpectedly|was|is|has been|already)? ?closed|closed (?:the )?connection|lost connection|server (?:closed|disconnected)|RemoteDisconnected|NoHttpResponseException|failed to respond|recv failure|send failure|connection aborted|ECONNABORTED|连接(?:已)?被?(?:重置|关闭|中断|断开)|(?:接收|发送)时发生错误|基础连接已经关闭|对方重置|(?:^|: )EOF$|\[EOF\]`)},
 	{"net:timeout-response", regexp.MustCompile(`(?i)awaiting (?:response )?headers|greeting never received|operation (?:has )?timed out|操作超时|操作已超时|read timed out|read timeout|i/o timeout|context deadline exceeded|ReadTimeout|SocketTimeout|ESOCKETTIMEDOUT|ETIMEDOUT|HttpClient\.Timeout|request time(?:d )?-?out|gateway time-?out|timeout of \d+ ?ms exceeded|response timed out|timed? ?out (?:waiting|after)|响应超时|读取超时|请求超时|接口超时|等待.{0,8}超时|TimeoutError|TimeoutException`)},
 }
 
@@ -273,7 +272,7 @@ func (t *Table) guess(line string, codes []string) string {
 			return webhook
 		}
 		return email
-	case statusIn(line, true) != "" && !strings.Contains(lower, "smtp"):
+	case (statusIn(line, false) != "" || statusNames[strings.ReplaceAll(lower, " ", "")] != "") && !strings.Contains(lower, "smtp"):
 		return webhook
 	case conditionIn(line) != "" && !mailWords.MatchString(line):
 		return webhook

@@ -34,7 +34,7 @@ var sentences = []struct {
 	{"503", regexp.MustCompile(`(?i)BadCommandSequence|bad sequence of commands|命令顺序不正确`)},
 	{"504", regexp.MustCompile(`(?i)CommandParameterNotImplemented|command parameter not implemented`)},
 	{"502", regexp.MustCompile(`(?i)CommandNotImplemented|command not implemented`)},
-	{"501", regexp.MustCompile(`(?i)SyntaxError\b|syntax error in parameters|参数或变量中存在语法错误`)},
+	{"501", regexp.MustCompile(`(?i)^SyntaxError$|\.SyntaxError\b|syntax error in parameters|参数或变量中存在语法错误`)},
 	{"530", regexp.MustCompile(`(?i)MustIssueStartTlsFirst|requires a secure connection or the client was not authenticated|要求安全连接或客户端未通过身份验证`)},
 	{"551", regexp.MustCompile(`(?i)UserNotLocalTryAlternatePath|user not local; please try`)},
 	{"552", regexp.MustCompile(`(?i)ExceededStorageAllocation|exceeded storage allocation|超出存储分配|超出了存储分配`)},
