@@ -85,7 +85,7 @@ func TestTellingAgainSaysTheSame(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, r := range rows[1:] {
-			for _, class := range []channels.Class{channels.Temporary, channels.Auth, channels.Config, channels.Permanent} {
+			for _, class := range []channels.Class{channels.Temporary, channels.Permanent} {
 				f := channels.Failure{Kind: r[0], Provider: r[1], Line: r[2], Class: class}
 				f.Code, _, _ = strings.Cut(r[2], " ")
 				first := explain.Default().Explain(&f)

@@ -265,7 +265,7 @@ func when(retry string, after time.Duration) schemas.Text {
 	case after > 0:
 		return schemas.Text{Zh: "等待约 " + zh + "后再试", En: "after a wait of about " + en}
 	}
-	return schemas.Text{Zh: "对方的限制解除之后", En: "once the limit is over"}
+	return schemas.Text{Zh: "限制解除之后", En: "once the limit is over"}
 }
 
 // spell writes a wait in the largest unit that it is a whole number of.

@@ -84,6 +84,7 @@ func Tell(c *schemas.Cause, explain channels.Explainer) *Told {
 	}
 	if len(c.Hits) > 0 { // the rule says it better than the table
 		t.RemedyZh, t.RemedyEn = c.Hits[0].Advice.Zh, c.Hits[0].Advice.En
+		t.AlsoZh, t.AlsoEn, t.WhenZh, t.WhenEn, t.Source = "", "", "", "", ""
 	}
 	return t
 }
