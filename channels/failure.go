@@ -71,7 +71,58 @@ type Diagnosis struct {
 	Cause  schemas.Text
 	Remedy schemas.Text
 	Source string
+	// ID names the row that explains it, "" when none does: stable, fit for logs and links.
+	ID string
+	// Also is what else to look at when the remedy does not help; may be empty.
+	Also schemas.Text
+	// When says when a retry is useful. After is the third party's usual wait, where one is known; 0: not known.
+	When  schemas.Text
+	After time.Duration
 }
 
 // Explainer puts failures into words; channels/explain is the one.
 type Explainer func(f *Failure) Diagnosis
+
+// Quote is a third party's words as somebody quotes them: an operator from a log or a bounce, a program.
+type Quote struct {
+	// Channel is email, sms, webhook, bot or dispatcher, or the name of a provider; it and Provider may be empty.
+	Channel, Provider string
+	// Text is an SMTP reply of one or more lines, what .NET, Java, Python, Node or Go make of one, a
+	// provider's code alone or in JSON, an HTTP status.
+	Text string
+	// Context says, in any words, when it was said: "greeting", "AUTH", "MAIL FROM", "RCPT", "end of DATA".
+	// An SMTP code means different things at different moments.
+	Context string
+}
+
+// LineExplainer puts quoted words into words; channels/explain is the one.
+type LineExplainer func(q Quote) Diagnosis
+
+// Explained is a Diagnosis on the wire: `yizhan explain` and POST /v1/explain.
+type Explained struct {
+	Known    bool   `json:"known"` // false: only the reply's family was recognised
+	Class    Class  `json:"class"`
+	Retry    string `json:"retry"` // no | yes | after-wait
+	Owner    string `json:"owner"`
+	CauseEn  string `json:"cause_en"`
+	RemedyEn string `json:"remedy_en"`
+	CauseZh  string `json:"cause_zh"`
+	RemedyZh string `json:"remedy_zh"`
+	AlsoEn   string `json:"also_en,omitzero"`
+	AlsoZh   string `json:"also_zh,omitzero"`
+	WhenEn   string `json:"when_en"` // a retry is useful
+	WhenZh   string `json:"when_zh"`
+	After    int64  `json:"after_seconds,omitzero"` // the third party's usual wait
+	Row      string `json:"row,omitzero"`           // of the table
+	Source   string `json:"source,omitzero"`
+}
+
+// Explained is d on the wire.
+func (d Diagnosis) Explained() Explained {
+	return Explained{
+		Known: d.Known, Class: d.Class, Retry: d.Retry, Owner: d.Owner,
+		CauseEn: d.Cause.En, RemedyEn: d.Remedy.En, CauseZh: d.Cause.Zh, RemedyZh: d.Remedy.Zh,
+		AlsoEn: d.Also.En, AlsoZh: d.Also.Zh, WhenEn: d.When.En, WhenZh: d.When.Zh, After: int64(d.After / time.Second),
+		Row: d.ID, Source: d.Source,
+	}
+}

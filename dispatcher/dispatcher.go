@@ -68,8 +68,10 @@ type Dispatcher struct {
 	Channels map[string]channels.Channel
 	Rates    map[string]channels.Rate // of channels that have one: calls of all pods together
 	Explain  channels.Explainer
-	Log      *zap.Logger
-	Worker   string // name of this process in records and logs
+	// ExplainLine serves POST /v1/explain; nil where nobody asks.
+	ExplainLine channels.LineExplainer
+	Log         *zap.Logger
+	Worker      string // name of this process in records and logs
 	// Tenants are all that are configured: whom a refusal counts for when nobody knows whose message it answers.
 	Tenants []string
 	book    atomic.Pointer[rules.Book]

@@ -28,6 +28,9 @@ var (
 	attemptsTotal = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "yizhan_attempts_total", Help: "Calls to third parties, by class of the outcome (ok when accepted).",
 	}, []string{"channel", "class"})
+	unexplainedTotal = promauto.NewCounterVec(prometheus.CounterOpts{
+		Name: "yizhan_unexplained_total", Help: "Failed attempts whose reply no row of the diagnoses knows, by kind of channel and by the class that the reply's family gave.",
+	}, []string{"kind", "class"})
 	attemptSeconds = promauto.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "yizhan_attempt_seconds", Help: "How long calls to third parties took.",
 		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},

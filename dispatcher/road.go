@@ -251,7 +251,7 @@ func (p *pass) done(ctx context.Context, dl *schemas.Delivery, f *channels.Failu
 	var told *channels.Failure
 	if f != nil {
 		copied := *f
-		copied.Class = p.d.classOf(w, f)
+		copied.Class = p.d.diagnose(w, f).Class
 		told = &copied
 	}
 	w.mu.Lock()
@@ -314,12 +314,17 @@ func (d *Dispatcher) rest(ctx context.Context, w *road, dl *schemas.Delivery, f 
 	}
 }
 
-// classOf is what the diagnoses say a failure is.
-func (d *Dispatcher) classOf(ch channels.Channel, f *channels.Failure) channels.Class {
-	if f.Maybe && ch.Traits().Once {
-		return channels.Unknown
+// diagnose is what the diagnoses say of a failure, and of one without an answer on a channel that must not repeat. The
+// wait after "too fast" is theirs where the third party names none.
+func (d *Dispatcher) diagnose(ch channels.Channel, f *channels.Failure) channels.Diagnosis {
+	why := d.Explain(f)
+	if f.After == 0 && why.Class == channels.Throttled {
+		f.After = why.After
 	}
-	return d.Explain(f).Class
+	if f.Maybe && ch.Traits().Once {
+		why.Class = channels.Unknown
+	}
+	return why
 }
 
 // hold makes the record of a delivery that may not go yet; no attempt was made.

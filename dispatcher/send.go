@@ -172,7 +172,7 @@ func (d *Dispatcher) attempt(ctx context.Context, w *road, j *job, fence uint64)
 		d.release(ctx, in, j, nil)
 		return d.hold(j, f), fence
 	}
-	r := d.outcome(ctx, ch, j, receipt, f)
+	r, row := d.outcome(ctx, ch, j, receipt, f)
 	r.Took = took.Milliseconds()
 	if r.State == schemas.Accepted || r.State == schemas.Uncertain { // it went: say what a person should look at
 		r.Review, r.Attachments = some(v), receipt.Attachments
@@ -180,7 +180,7 @@ func (d *Dispatcher) attempt(ctx context.Context, w *road, j *job, fence uint64)
 	if f != nil && !f.Maybe && r.State != schemas.Uncertain {
 		d.release(ctx, in, j, nil)
 	}
-	d.logAttempt(j, r, took)
+	d.logAttempt(j, r, row, took)
 	return r, fence
 }
 
@@ -208,8 +208,8 @@ func call(ctx context.Context, ch channels.Channel, dl *schemas.Delivery) (r cha
 	return r, nil
 }
 
-// outcome makes the record of an attempt.
-func (d *Dispatcher) outcome(ctx context.Context, ch channels.Channel, j *job, receipt channels.Receipt, f *channels.Failure) *ledger.Record {
+// outcome makes the record of an attempt; row is what the diagnoses call its failure.
+func (d *Dispatcher) outcome(ctx context.Context, ch channels.Channel, j *job, receipt channels.Receipt, f *channels.Failure) (_ *ledger.Record, row string) {
 	t, now := ch.Traits(), time.Now()
 	a := Attempt{
 		Number: j.attempt, Since: j.begin(), Now: now, Expires: j.Expires, Once: t.Once, Idempotent: t.Idempotent, Doubts: j.doubts,
@@ -224,7 +224,11 @@ func (d *Dispatcher) outcome(ctx context.Context, ch channels.Channel, j *job, r
 	}
 	class := channels.Class("")
 	if f != nil {
-		class = d.classOf(ch, f)
+		why := d.diagnose(ch, f)
+		class, row = why.Class, why.ID
+		if !why.Known {
+			unexplainedTotal.WithLabelValues(f.Kind, string(class)).Inc()
+		}
 		r.Cause = &schemas.Cause{Kind: f.Kind, Provider: f.Provider, Code: f.Code, Class: string(class), Line: f.Line}
 	}
 	o := d.Retry.Decide(a, f, class)
@@ -241,7 +245,7 @@ func (d *Dispatcher) outcome(ctx context.Context, ch channels.Channel, j *job, r
 	case schemas.Accepted:
 		d.waits(ch, j.Delivery, r, now)
 	}
-	return r
+	return r, row
 }
 
 // waits makes an acceptance wait for its receipt, where one may come.
@@ -300,7 +304,7 @@ func lacks(files []channels.Attached) []string {
 	return why
 }
 
-func (d *Dispatcher) logAttempt(j *job, r *ledger.Record, took time.Duration) {
+func (d *Dispatcher) logAttempt(j *job, r *ledger.Record, row string, took time.Duration) {
 	class := "ok"
 	if r.Cause != nil {
 		class = r.Cause.Class
@@ -313,7 +317,7 @@ func (d *Dispatcher) logAttempt(j *job, r *ledger.Record, took time.Duration) {
 		zap.String("class", class), zap.Duration("took", took.Round(10*time.Microsecond)),
 	}
 	if r.Cause != nil {
-		fields = append(fields, zap.String("code", r.Cause.Code), zap.String("line", r.Cause.Line))
+		fields = append(fields, zap.String("code", r.Cause.Code), zap.String("line", r.Cause.Line), zap.String("row", row))
 	}
 	if r.Receipt != "" {
 		fields = append(fields, zap.String("receipt", r.Receipt))

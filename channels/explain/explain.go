@@ -12,6 +12,7 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -19,14 +20,22 @@ import (
 	"github.com/yizhan-dev/yizhan/channels"
 )
 
-//go:embed diagnoses.csv
-var builtin []byte
+// The rows that come with the program: the codes of third parties, and what their words mean whoever says them.
+var (
+	//go:embed diagnoses.csv
+	codes []byte
+	//go:embed meanings.csv
+	meanings []byte
+)
 
 // Table is a compiled set of rows. It never changes, so it is safe for concurrent use.
 type Table struct {
 	rows []Row
 	// groups holds, for each channel and provider, the user's rows and then ours.
 	groups map[place][]*layer
+	// words are, for each channel, the generic expressions and phrases about texts: those of the channel
+	// and those for any, in the order of the table, the user's first.
+	words map[string][]expr
 	// channelOf is the channel of each provider that only one channel has: "dingtalk" is a bot.
 	channelOf map[string]string
 }
@@ -38,9 +47,22 @@ type place struct{ channel, provider string }
 var Default = sync.OnceValue(func() *Table {
 	t, err := Load(nil)
 	if err != nil {
-		panic(fmt.Sprintf("explain: diagnoses.csv: %v", err)) // embedded and tested: cannot happen
+		panic(fmt.Sprintf("explain: %v", err)) // embedded and tested: cannot happen
 	}
 	return t
+})
+
+// builtin is the rows that come with the program.
+var builtin = sync.OnceValues(func() ([]Row, error) {
+	var rows []Row
+	for _, file := range [][]byte{codes, meanings} {
+		some, err := parse(bytes.NewReader(file))
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, some...)
+	}
+	return rows, nil
 })
 
 // Load returns the default table with a user's rows before ours: CSV with the header and columns of
@@ -55,7 +77,7 @@ func Load(extra io.Reader) (*Table, error) {
 			return nil, err
 		}
 	}
-	ours, err := parse(bytes.NewReader(builtin))
+	ours, err := builtin()
 	if err != nil {
 		return nil, err
 	}
@@ -64,11 +86,12 @@ func Load(extra io.Reader) (*Table, error) {
 		users[i].User = true
 		replaced[users[i].ID] = true
 	}
-	ours = slices.DeleteFunc(ours, func(r Row) bool { return replaced[r.ID] })
+	ours = slices.DeleteFunc(slices.Clone(ours), func(r Row) bool { return replaced[r.ID] })
 
 	t := &Table{
 		rows:      slices.Concat(users, ours),
 		groups:    make(map[place][]*layer),
+		words:     make(map[string][]expr),
 		channelOf: make(map[string]string),
 	}
 	layers := make(map[bool]map[place]*layer)
@@ -84,7 +107,14 @@ func Load(extra io.Reader) (*Table, error) {
 			layers[r.User][at] = l
 			t.groups[at] = append(t.groups[at], l)
 		}
-		l.add(r)
+		e := l.add(r)
+		if e != nil && r.Provider == generic {
+			for _, c := range channelNames {
+				if r.Channel == c || r.Channel == anyChannel {
+					t.words[c] = append(t.words[c], *e)
+				}
+			}
+		}
 		if known, ok := t.channelOf[r.Provider]; ok && known != r.Channel {
 			t.channelOf[r.Provider] = "" // "generic" and "transport" belong to several
 		} else {
@@ -102,34 +132,28 @@ func (t *Table) Rows() []Row { return slices.Clone(t.rows) }
 // uncertain stays the caller's to decide, by f.Maybe: a row does not know when it happened.
 func (t *Table) Explain(f *channels.Failure) channels.Diagnosis {
 	q := t.question(f)
-	if row := t.find(q); row != nil {
-		return row.diagnosis()
+	if row := t.find(&q); row != nil {
+		return q.diagnosis(row)
 	}
-	return fallback(q, f.Class)
+	return fallback(&q, f.Class)
 }
 
-// ExplainLine puts a third party's words into words, as an operator has them in a log or a bounce:
-// an SMTP reply of one or more lines, what .NET, Java, Python or Go make of one, a provider's code
-// alone or in JSON, an HTTP status. channel is email, sms, webhook, bot or dispatcher, or the name of
-// a provider; where channel or provider is empty or not known it is told by the text. Only the first
-// 4 KiB of line count.
-func (t *Table) ExplainLine(channel, provider, line string) channels.Diagnosis {
-	qs := t.read(channel, provider, line)
-	for _, q := range qs {
-		if row := t.find(q); row != nil {
-			return row.diagnosis()
+// ExplainLine puts a line into words that somebody quotes; it is a [channels.LineExplainer]. What the
+// quote does not say is told by its text, of which the first 4 KiB count.
+func (t *Table) ExplainLine(l channels.Quote) channels.Diagnosis {
+	qs := t.read(l)
+	for i := range qs {
+		if row := t.find(&qs[i]); row != nil {
+			return qs[i].diagnosis(row)
 		}
 	}
-	return fallback(qs[0], "")
+	return fallback(&qs[0], "")
 }
 
 // question says what a failure asks of the table.
 func (t *Table) question(f *channels.Failure) query {
 	provider := strings.ToLower(f.Provider)
-	at := place{f.Kind, provider}
-	if f.Kind == webhook && t.channelOf[provider] == bot {
-		at.channel = bot
-	}
+	at := place{t.ChannelOf(f.Kind, provider), provider}
 	switch {
 	case f.Kind == dispatcher:
 		code := strings.TrimPrefix(strings.ToLower(f.Code), ownPrefix)
@@ -148,6 +172,7 @@ func (t *Table) question(f *channels.Failure) query {
 			q.basic, q.enhanced = "", ""
 			q.code, q.raw = strings.ToLower(f.Code), f.Code
 		}
+		q.phase = phaseOf(f.Class, q.basic, q.enhanced)
 		q.place = t.sender(at, q.text)
 		return q
 	default:
@@ -167,4 +192,26 @@ func (t *Table) sender(at place, text string) place {
 	}
 	at.provider = cmp.Or(providerIn(text), generic)
 	return at
+}
+
+// Channels lists the names of the channels of a table.
+func Channels() []string { return slices.Clone(channelNames) }
+
+// Providers lists the providers of a channel, or of all channels for "", sorted.
+func (t *Table) Providers(channel string) []string {
+	seen := make(map[string]bool)
+	for at := range t.groups {
+		if channel == "" || at.channel == channel {
+			seen[at.provider] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(seen))
+}
+
+// ChannelOf is the channel in which the table keeps a failure's rows: a webhook of a chat platform is a bot.
+func (t *Table) ChannelOf(kind, provider string) string {
+	if provider = strings.ToLower(provider); kind == webhook && t.channelOf[provider] == bot {
+		return bot
+	}
+	return kind
 }

@@ -57,7 +57,7 @@ func isHan(r rune) bool { return unicode.Is(unicode.Han, r) }
 func TestSamples(t *testing.T) {
 	for _, s := range samples(t) {
 		channel, provider, line, want := s[0], s[1], s[2], channels.Class(s[3])
-		if d := explain.Default().ExplainLine(channel, provider, line); d.Class != want || !d.Known {
+		if d := explain.Default().ExplainLine(channels.Quote{Channel: channel, Provider: provider, Text: line}); d.Class != want || !d.Known {
 			t.Errorf("ExplainLine(%s, %s, %q) = %s, known %t, want %s", channel, provider, line, d.Class, d.Known, want)
 		}
 		// The same as a channel would report it: code and words apart.
@@ -160,7 +160,7 @@ func TestOwnDecisionsAreExplained(t *testing.T) {
 				t.Errorf("Explain(dispatcher %s) = known %t, %s, owner %s, retry %s; want %s, %s, %s",
 					code, d.Known, d.Class, d.Owner, d.Retry, tt.class, tt.owner, tt.retry)
 			}
-			if l := explain.Default().ExplainLine("dispatcher", "", code); l != d {
+			if l := explain.Default().ExplainLine(channels.Quote{Channel: "dispatcher", Provider: "", Text: code}); l != d {
 				t.Errorf("ExplainLine(dispatcher, %s) = %+v, want as Explain: %+v", code, l, d)
 			}
 		}
@@ -203,14 +203,25 @@ func TestExplainUsesWhatTheChannelKnows(t *testing.T) {
 		{"relay of ours, Microsoft's words", channels.Failure{Kind: "email", Provider: "generic", Code: "550 5.7.1", Line: "550 5.7.1 Unable to relay [X.prod.outlook.com]"}, channels.Config, true, "Anonymous relay"},
 		{"family by the class of the channel", channels.Failure{Kind: "sms", Provider: "aliyun", Code: "isv.NEW_THING", Line: "?", Class: channels.Content}, channels.Content, false, "isv.NEW_THING"},
 		{"case does not matter", channels.Failure{Kind: "sms", Provider: "Aliyun", Code: "ISV.amount_not_enough"}, channels.Config, true, "balance"},
-		{"another provider's code is not ours", channels.Failure{Kind: "sms", Provider: "acme", Code: "isv.AMOUNT_NOT_ENOUGH", Class: channels.Permanent}, channels.Permanent, false, "isv.AMOUNT_NOT_ENOUGH"},
+		{"another provider's code is not ours", channels.Failure{Kind: "sms", Provider: "acme", Code: "isv.OUT_OF_SERVICE", Class: channels.Permanent}, channels.Permanent, false, "isv.OUT_OF_SERVICE"},
+		{"but its words mean the same", channels.Failure{Kind: "sms", Provider: "acme", Code: "E77", Line: "账户余额不足", Class: channels.Permanent}, channels.Config, true, "no balance left"},
 		{"receipt of a carrier through a provider", channels.Failure{Kind: "sms", Provider: "acme", Code: "MK:0005"}, channels.BadTarget, true, "Line stopped"},
 		{"robot behind the kind webhook", channels.Failure{Kind: "webhook", Provider: "wecom", Code: "45009", Line: "api freq out of limit"}, channels.Throttled, true, "20 messages"},
+		{"Slack behind the kind webhook", channels.Failure{Kind: "webhook", Provider: "slack", Code: "no_service", Line: "404 Not Found: no_service"}, channels.Config, true, "webhook was removed"},
+		{"Tencent's code", channels.Failure{Kind: "sms", Provider: "tencent", Code: "LimitExceeded.PhoneNumberDailyLimit"}, channels.Throttled, true, "within a day"},
+		{"Huawei's receipt", channels.Failure{Kind: "sms", Provider: "huawei", Code: "MILIMIT"}, channels.Throttled, true, "within a minute"},
+		{"a carrier's code through Tencent", channels.Failure{Kind: "sms", Provider: "tencent-receipt", Code: "MK:0005"}, channels.BadTarget, true, "Line stopped"},
+		{"refused before there was a message", channels.Failure{Kind: "email", Code: "554", Line: "554 no", Class: channels.Temporary}, channels.Temporary, true, "before there was a message"},
+		{"refused at login", channels.Failure{Kind: "email", Code: "550", Line: "550 no", Class: channels.Auth}, channels.Auth, true, "login was refused"},
+		{"refused sender", channels.Failure{Kind: "email", Code: "550", Line: "550 no", Class: channels.Config}, channels.Config, true, "sender was refused"},
+		{"refused text", channels.Failure{Kind: "email", Code: "554", Line: "554 no", Class: channels.Permanent}, channels.Content, true, "after its text had been read"},
+		{"limit in the body of a 403", channels.Failure{Kind: "webhook", Provider: "generic", Code: "http:403", Line: "403 Forbidden: API rate limit exceeded", Class: channels.Auth}, channels.Throttled, true, "faster than"},
+		{"a broken server's words do not make it final", channels.Failure{Kind: "webhook", Provider: "generic", Code: "http:500", Line: "500 Internal Server Error: invalid signature", Class: channels.Temporary}, channels.Temporary, true, "receiver"},
 		{"status of a robot's gateway", channels.Failure{Kind: "webhook", Provider: "feishu", Code: "http:502"}, channels.Throttled, true, "gateway"},
 		{"redirects are known", channels.Failure{Kind: "webhook", Code: "http:3xx", Line: "302 Found"}, channels.Config, true, "redirect"},
 		{"CDN status before its family", channels.Failure{Kind: "webhook", Code: "http:525"}, channels.Config, true, "TLS"},
 		{"status without a row: its family", channels.Failure{Kind: "webhook", Code: "http:418", Line: "418 I'm a teapot"}, channels.Permanent, false, "client error"},
-		{"condition and the exact words", channels.Failure{Kind: "webhook", Code: "net:tls", Line: "x509: certificate has expired"}, channels.Config, true, "certificate is not valid"},
+		{"condition and the exact words", channels.Failure{Kind: "webhook", Code: "net:tls", Line: "x509: certificate has expired"}, channels.Config, true, "certificate has expired"},
 		{"unknown of the dispatcher", channels.Failure{Kind: "dispatcher", Code: "no-such", Class: channels.Unknown}, channels.Unknown, false, "no-such"},
 		{"nothing at all", channels.Failure{}, channels.Temporary, false, "not a known reply"},
 	}
@@ -235,6 +246,9 @@ func BenchmarkExplain(b *testing.B) {
 		{Kind: "email", Provider: "generic", Code: "550 5.1.1", Line: "550 5.1.1 <n***@example.com>: Recipient address rejected: User unknown in virtual mailbox table"},
 		{Kind: "email", Provider: "netease", Code: "550", Line: "550 Invalid User"},
 		{Kind: "dispatcher", Code: "daily-cap"},
+		{Kind: "email", Provider: "generic", Code: "550", Line: "550 " + strings.Repeat("nothing that anybody has ever heard of a mail server, ", 4)},
+		{Kind: "sms", Provider: "other", Code: "E-9", Line: strings.Repeat("这是一段没有人认识的答复内容，", 12)},
+		{Kind: "webhook", Provider: "generic", Code: "http:400", Line: "400 Bad Request: " + strings.Repeat(`{"what":"ever"},`, 60)},
 	} {
 		b.Run(f.Kind+"/"+f.Provider+"/"+strings.ReplaceAll(f.Code, " ", "_"), func(b *testing.B) {
 			b.ReportAllocs()

@@ -49,11 +49,11 @@ var words = map[channels.Class]struct{ is, remedy schemas.Text }{
 const maxShown = 80
 
 // fallback explains what no row knows: by class when the channel told one, else by the reply's family.
-func fallback(q query, class channels.Class) channels.Diagnosis {
+func fallback(q *query, class channels.Class) channels.Diagnosis {
 	if class == "" && q.success() {
 		a := actions[channels.Unknown]
 		return channels.Diagnosis{
-			Class: channels.Unknown, Retry: a.retry, Owner: a.owner,
+			Class: channels.Unknown, Retry: a.retry, Owner: a.owner, When: when(a.retry, 0),
 			Cause: schemas.Text{
 				Zh: fmt.Sprintf("“%s”表示成功，并非失败", q.shown()),
 				En: fmt.Sprintf("“%s” means success, nothing failed", q.shown()),
@@ -69,7 +69,7 @@ func fallback(q query, class channels.Class) channels.Diagnosis {
 	}
 	w, a := words[class], actionOf(q.channel, class)
 	return channels.Diagnosis{
-		Class: class, Retry: a.retry, Owner: a.owner,
+		Class: class, Retry: a.retry, Owner: a.owner, When: when(a.retry, 0),
 		Cause: schemas.Text{
 			Zh: fmt.Sprintf("知识库中没有“%s”；按其类别判断，%s", q.shown(), w.is.Zh),
 			En: fmt.Sprintf("“%s” is not a known reply; by its family %s", q.shown(), w.is.En),
@@ -80,7 +80,7 @@ func fallback(q query, class channels.Class) channels.Diagnosis {
 
 // family is the class that a reply's first digit or its kind tells. A code that a platform made is
 // its last word; a text without any code is not, and late is better than lost.
-func (q query) family() channels.Class {
+func (q *query) family() channels.Class {
 	switch {
 	case strings.HasPrefix(q.basic, "4"), q.basic == "" && strings.HasPrefix(q.enhanced, "4"):
 		return channels.Temporary
@@ -95,13 +95,13 @@ func (q query) family() channels.Class {
 }
 
 // hasCode tells a code from the first word of a sentence: "isv.NEW_LIMIT", "310099", "XX:0042".
-func (q query) hasCode() bool {
+func (q *query) hasCode() bool {
 	return strings.ContainsAny(q.code, "0123456789._:")
 }
 
 // success says whether the reply is no refusal at all: SMTP 2xx and 3xx, HTTP 2xx, and the platforms'
 // own words for yes.
-func (q query) success() bool {
+func (q *query) success() bool {
 	switch q.code {
 	case "ok", "0", "delivered", "delivrd":
 		return q.channel == sms || q.channel == bot
@@ -110,7 +110,7 @@ func (q query) success() bool {
 }
 
 // shown is the raw code, or the beginning of the text when there is none, safe to show.
-func (q query) shown() string {
+func (q *query) shown() string {
 	if code := strings.TrimSpace(q.basic + " " + q.enhanced); code != "" {
 		return code
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/yizhan-dev/yizhan/channels"
 	"github.com/yizhan-dev/yizhan/channels/explain"
@@ -13,6 +14,31 @@ import (
 )
 
 const header = "channel,provider,code_or_pattern,class,cause_en,remedy_en,cause_zh,remedy_zh,source\n"
+
+// wide is the header with the columns that may be left out.
+const wide = "channel,provider,code_or_pattern,class,cause_en,remedy_en,cause_zh,remedy_zh,source,also_en,also_zh,after_seconds,name\n"
+
+// Columns behind "source" are shown, and a row may end before them; phrases of a user work as ours do.
+func TestOptionalColumns(t *testing.T) {
+	table, err := explain.Load(strings.NewReader(wide +
+		"sms,acme,says:钱包*空|wallet * empty~,config,No money,Top up,没钱,充值,us,Ask finance,问财务,7200,no-money\n" +
+		"sms,acme,E1,throttled,Slow,Wait,慢,等,us\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"您的钱包已空", "E9 WalletIsEmptyNow"} {
+		d := table.ExplainLine(channels.Quote{Channel: "sms", Provider: "acme", Text: line})
+		if d.ID != "sms/acme/no-money" || d.Also.Zh != "问财务" || d.Also.En != "Ask finance" || d.After != 2*time.Hour || d.When.En != "not before the remedy" {
+			t.Errorf("%q: %+v", line, d)
+		}
+	}
+	if d := table.ExplainLine(channels.Quote{Channel: "sms", Provider: "acme", Text: "wallets emptied"}); d.Known {
+		t.Errorf("a piece is whole words: %+v", d)
+	}
+	if d := table.ExplainLine(channels.Quote{Channel: "sms", Provider: "acme", Text: "E1"}); d.When.En != "once the limit is over" || d.When.Zh == "" {
+		t.Errorf("when: %+v", d.When)
+	}
+}
 
 func TestUserRowsWin(t *testing.T) {
 	table, err := explain.Load(strings.NewReader("\ufeff" + header +
@@ -63,7 +89,14 @@ func TestLoadRefusesBadRows(t *testing.T) {
 	tests := []struct{ name, csv, want string }{
 		{"empty", "", "line 1: the file is empty, the header is missing"},
 		{"header", "channel,provider\n", "line 1: the header must be channel,provider,code_or_pattern"},
-		{"columns", header + good + "sms,acme\n", "line 3: want 9 columns, found 2"},
+		{"columns", header + good + "sms,acme\n", "line 3: want 9 to 9 columns, found 2"},
+		{"more columns than the header", header + "sms,acme,E1,auth,a,b,甲,乙,us,x,甲\n", "line 2: want 9 to 9 columns, found 11"},
+		{"half of also", wide + "sms,acme,E1,auth,a,b,甲,乙,us,x\n", "line 2: also_en and also_zh go together"},
+		{"seconds", wide + "sms,acme,E1,auth,a,b,甲,乙,us,,,soon\n", "line 2: after_seconds must be a whole number"},
+		{"too many seconds", wide + "sms,acme,E1,auth,a,b,甲,乙,us,,,99999999999\n", "line 2: after_seconds must be a whole number"},
+		{"name", wide + "sms,acme,E1,auth,a,b,甲,乙,us,,,,No Name\n", "line 2: name is made of a-z"},
+		{"a provider of any channel", header + "any,acme,E1,auth,a,b,甲,乙,us\n", "line 2: with channel any the provider must be generic"},
+		{"phrases", header + "sms,acme,says:|*|,auth,a,b,甲,乙,us\n", "line 2: says: has no words"},
 		{"channel", header + "fax,acme,E1,auth,a,b,甲,乙,us\n", `line 2: unknown channel "fax"`},
 		{"class", header + "sms,acme,E1,fatal,a,b,甲,乙,us\n", `line 2: unknown class "fatal"`},
 		{"pattern", header + good + "sms,acme,re:(,auth,a,b,甲,乙,us\n", "line 3: the expression is not valid"},
@@ -97,6 +130,53 @@ func TestLoadRefusesBadRows(t *testing.T) {
 	t.Run("a reader that fails", func(t *testing.T) {
 		if _, err := explain.Load(iotest.ErrReader(io.ErrClosedPipe)); !errors.Is(err, io.ErrClosedPipe) {
 			t.Errorf("got %v, want it to wrap the reader's error", err)
+		}
+	})
+}
+
+// FuzzLoad: no file makes the reader fall over; what it accepts can be asked, and is told back whole.
+func FuzzLoad(f *testing.F) {
+	f.Add(wide+"sms,acme,says:a*b~|c,auth,a,b,甲,乙,us,x,y,60,n\n", "a x b")
+	f.Add(header+"any,generic,re:^x(,auth,a,b,甲,乙,us\n", "x")
+	f.Add(header+"email,generic,\"550\n5.1.1\",auth,a,b,甲,乙,us\n", "550 5.1.1")
+	f.Fuzz(func(t *testing.T, csv, line string) {
+		table, err := explain.Load(strings.NewReader(csv))
+		if err != nil {
+			if invalid, ok := errors.AsType[*schemas.Invalid](err); !ok || len(invalid.Problems) == 0 {
+				t.Fatalf("%v", err)
+			}
+			return
+		}
+		for _, r := range table.Rows() {
+			if !r.User {
+				break
+			}
+			if d := table.ExplainLine(channels.Quote{Channel: r.Channel, Provider: r.Provider, Text: line}); d.Class == "" || d.When.Zh == "" {
+				t.Errorf("%+v: %+v", r, d)
+			}
+		}
+	})
+}
+
+// FuzzPhrase: the phrase made of a line is found in it.
+func FuzzPhrase(f *testing.F) {
+	f.Add("550 5.7.1 Service from 203.0.113.7 refused")
+	f.Add("PhoneNumberInBlacklist 手机号＃在黑名单")
+	f.Add("a*b|c~")
+	f.Fuzz(func(t *testing.T, line string) {
+		if len(line) > 1000 || strings.ContainsAny(line, "#|*~\"\r\n") {
+			return
+		}
+		code := explain.Phrase(line)
+		if code == "says:" {
+			return
+		}
+		table, err := explain.Load(strings.NewReader(header + "sms,acme,\"" + code + "\",auth,own,b,甲,乙,us\n"))
+		if err != nil {
+			t.Fatalf("%q: %v", code, err)
+		}
+		if d := table.Explain(&channels.Failure{Kind: "sms", Provider: "acme", Line: line}); d.Cause.En != "own" {
+			t.Errorf("%q is not found in %q: %+v", code, line, d)
 		}
 	})
 }

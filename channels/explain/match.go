@@ -2,7 +2,10 @@ package explain
 
 import (
 	"regexp"
+	"slices"
 	"strings"
+
+	"github.com/yizhan-dev/yizhan/channels"
 )
 
 // Providers that stand for no company.
@@ -27,20 +30,51 @@ type query struct {
 	raw             string // the code as it came, for showing
 	basic, enhanced string // of an SMTP reply: "550", "5.1.1"
 	text            string // "CODE [ENHANCED] TEXT", what the expressions see
+	normal          string // text as the phrases see it, once one has asked, and what it is made of
+	grams           *grams
+	phase           string // of the SMTP dialogue, "" when not known
+	foreign         bool   // nobody's refusal: no row is asked
+	guessed         bool   // nothing says that it is a third party's
 }
 
-// expr is a row with an expression.
+// words is the text as phrases see it.
+func (q *query) words() (string, *grams) {
+	if q.grams == nil {
+		q.normal = wordsOf(q.text)
+		q.grams = gramsOf(q.normal)
+	}
+	return q.normal, q.grams
+}
+
+// expr is a row with an expression, or with phrases.
 type expr struct {
-	row *Row
-	re  *regexp.Regexp
+	row  *Row
+	re   *regexp.Regexp
+	says []phrase
+	// net: about connections and TLS, means nothing in an answer. vague: a precise code says more. loose:
+	// programs of any kind say so, which is nothing to go by unless it is known to be a third party's.
+	net, vague, loose bool
+}
+
+func (e *expr) match(q *query) bool {
+	if e.re != nil {
+		return e.re.MatchString(q.text)
+	}
+	words, of := q.words()
+	for _, p := range e.says {
+		if of.may(p) && p.in(words) {
+			return true
+		}
+	}
+	return false
 }
 
 // layer is the rows of one channel and provider from one file.
 type layer struct {
 	exact map[string]*Row // by code in lower case
 	exprs []expr          // all, in file order
-	// The same expressions by what they are about, for the generic mail rows.
-	aboutEnhanced, aboutText, aboutBasic []expr
+	// Those of them that are about a code, for the generic mail rows.
+	aboutEnhanced, aboutBasic []expr
 }
 
 var (
@@ -48,51 +82,60 @@ var (
 	basicExpr    = regexp.MustCompile(`^\^[45]`)            // re:^50[0-4]\b
 )
 
-func (l *layer) add(r *Row) {
-	x, ok := strings.CutPrefix(r.Code, expression)
-	if !ok {
+// add returns the row's expression when it is about a text.
+func (l *layer) add(r *Row) *expr {
+	if r.re == nil && r.says == nil {
 		l.exact[strings.ToLower(r.Code)] = r
-		return
+		return nil
 	}
-	re, err := compile(x)
-	if err != nil {
-		return // parse has refused it
+	e := expr{
+		row: r, re: r.re, says: r.says, net: strings.HasPrefix(r.Name, "net-"), vague: strings.HasPrefix(r.Name, "vague-"),
+		loose: strings.HasPrefix(r.Name, "loose-"),
 	}
-	e := expr{r, re}
 	l.exprs = append(l.exprs, e)
-	switch {
+	switch x := strings.TrimPrefix(r.Code, expression); {
+	case r.re == nil:
 	case enhancedExpr.MatchString(x):
 		l.aboutEnhanced = append(l.aboutEnhanced, e)
-	case basicExpr.MatchString(x):
+		return nil
+	case basicExpr.MatchString(x) && !strings.Contains(x, " "):
 		l.aboutBasic = append(l.aboutBasic, e)
-	default:
-		l.aboutText = append(l.aboutText, e)
+		return nil
 	}
+	return &e
 }
 
-// match tries a provider's rows: expressions in file order, then basic + enhanced, then enhanced,
-// then basic. An expression sees the whole text, and the code alone, since some end in "$".
-func (l *layer) match(q query) *Row {
-	if r := first(l.exprs, q.text); r != nil {
+// match tries a provider's rows: expressions and phrases in file order, then basic + enhanced, then
+// enhanced, then basic. An expression sees the whole text, and the code alone, since some end in "$".
+// A code that stands in the table needs no expression of ours to be looked at twice.
+func (l *layer) match(q *query) *Row {
+	if r := first(l.exprs, q); r != nil {
 		return r
 	}
 	if q.code != "" {
-		if r := first(l.exprs, q.code); r != nil {
-			return r
+		for i := range l.exprs {
+			if re := l.exprs[i].re; re != nil && re.MatchString(q.code) {
+				return l.exprs[i].row
+			}
 		}
 		return l.exact[q.code]
 	}
 	return l.smtp(q.basic+" "+q.enhanced, q.enhanced, q.basic)
 }
 
-// matchMail tries the generic mail rows. A precise enhanced code says more than the text, the text
-// more than a vague code; a refused login is one whatever vague code goes with it.
-func (l *layer) matchMail(q query) *Row {
+// matchMail tries the generic mail rows, and what words mean to everybody. Words say more than a code:
+// servers write 5.7.1, and even 5.1.1, for whatever they refuse. Where the words say nothing, a precise
+// enhanced code decides, then the subject of a vague one, then the basic code.
+func (l *layer) matchMail(q *query, words []expr) *Row {
 	if q.code != "" {
-		return l.match(q)
+		return l.exact[q.code]
 	}
-	dull := vague(q.enhanced)
-	if dull && strings.HasPrefix(q.basic, "53") {
+	said := answered(words, q)
+	if said != nil && !said.vague {
+		return said.row
+	}
+	dull := vague(q.basic, q.enhanced)
+	if dull && strings.HasPrefix(q.basic, "53") { // a refused login is one whatever vague code goes with it
 		if r := l.exact[q.basic]; r != nil {
 			return r
 		}
@@ -101,21 +144,42 @@ func (l *layer) matchMail(q query) *Row {
 		if r := l.smtp(q.basic+" "+q.enhanced, q.enhanced); r != nil {
 			return r
 		}
-		if r := first(l.aboutEnhanced, q.enhanced); r != nil {
+		if r := firstIn(l.aboutEnhanced, q.enhanced); r != nil {
 			return r
 		}
 	}
-	if r := first(l.aboutText, q.text); r != nil {
+	// RFC 3463 section 2: a detail that is not known is read as the undefined one of its subject.
+	if r := l.smtp(q.enhanced, undefined(q.enhanced)); r != nil && !dull {
 		return r
 	}
-	// RFC 3463 section 2: a detail that is not known is read as the undefined one of its subject.
+	if said != nil {
+		return said.row
+	}
+	if r := l.exact["phase:"+q.phase]; r != nil && speaksFor(q) {
+		return r
+	}
 	if r := l.smtp(q.enhanced, undefined(q.enhanced)); r != nil {
 		return r
 	}
-	if r := first(l.aboutBasic, q.basic); r != nil {
+	if r := firstIn(l.aboutBasic, q.basic); r != nil {
 		return r
 	}
 	return l.smtp(q.basic)
+}
+
+// speaksFor says whether the moment tells more than the code: only a refusal, and before MAIL every
+// one, since it cannot be about a message (facts: smtp.md section 2).
+func speaksFor(q *query) bool {
+	if !strings.HasPrefix(q.basic, "5") || strings.HasPrefix(q.basic, "53") {
+		return false
+	}
+	switch q.phase {
+	case greeting, login:
+		return true
+	case from, body:
+		return q.basic == "550" || q.basic == "553" || q.basic == "554" || q.basic == "501" && q.phase == from
+	}
+	return false
 }
 
 func (l *layer) smtp(codes ...string) *Row {
@@ -127,22 +191,48 @@ func (l *layer) smtp(codes ...string) *Row {
 	return nil
 }
 
-func first(exprs []expr, s string) *Row {
+func first(exprs []expr, q *query) *Row {
+	if q.text == "" {
+		return nil
+	}
+	for i := range exprs {
+		if exprs[i].match(q) {
+			return exprs[i].row
+		}
+	}
+	return nil
+}
+
+// answered is the first that matches and is not about connections.
+func answered(exprs []expr, q *query) *expr {
+	if q.text == "" {
+		return nil
+	}
+	for i := range exprs {
+		if !exprs[i].net && !(exprs[i].loose && q.guessed) && exprs[i].match(q) {
+			return &exprs[i]
+		}
+	}
+	return nil
+}
+
+func firstIn(exprs []expr, s string) *Row {
 	if s == "" {
 		return nil
 	}
-	for _, e := range exprs {
-		if e.re.MatchString(s) {
-			return e.row
+	for i := range exprs {
+		if exprs[i].re.MatchString(s) {
+			return exprs[i].row
 		}
 	}
 	return nil
 }
 
 // vague says whether an enhanced code leaves the reason open: x.y.0, and x.7.1, which servers use
-// for every kind of policy.
-func vague(enhanced string) bool {
-	return strings.HasSuffix(enhanced, ".0") || strings.HasSuffix(enhanced, ".7.1")
+// for every kind of policy; so do some x.7.8 and x.7.9 where nobody tries to log in.
+func vague(basic, enhanced string) bool {
+	return strings.HasSuffix(enhanced, ".0") || strings.HasSuffix(enhanced, ".7.1") ||
+		(basic == "550" || basic == "554") && (strings.HasSuffix(enhanced, ".7.8") || strings.HasSuffix(enhanced, ".7.9"))
 }
 
 func undefined(enhanced string) string {
@@ -159,18 +249,26 @@ func isCondition(code string) bool {
 }
 
 // find returns the row that explains q, or nil.
-func (t *Table) find(q query) *Row {
-	if q.code == "" && q.basic == "" && q.enhanced == "" && q.text == "" {
+func (t *Table) find(q *query) *Row {
+	if q.foreign || q.success() || q.code == "" && q.basic == "" && q.enhanced == "" && q.text == "" {
 		return nil
 	}
 	if q.channel != dispatcher {
 		for _, at := range q.chain() {
-			for _, l := range t.groups[at] {
-				match := l.match
-				if at == (place{email, generic}) {
-					match = l.matchMail
+			if at == everybody {
+				if r := t.meaning(q); r != nil {
+					return r
 				}
-				if r := match(q); r != nil {
+				continue
+			}
+			for _, l := range t.groups[at] {
+				var r *Row
+				if at == (place{email, generic}) {
+					r = l.matchMail(q, t.words[email])
+				} else {
+					r = l.match(q)
+				}
+				if r != nil {
 					return r
 				}
 			}
@@ -184,6 +282,44 @@ func (t *Table) find(q query) *Row {
 	}
 	return nil
 }
+
+// meaning looks for what the words mean, as far as the code leaves room for it.
+func (t *Table) meaning(q *query) *Row {
+	words := t.words[q.channel]
+	status, http := strings.CutPrefix(q.code, "http:")
+	switch {
+	case strings.HasPrefix(q.code, ownPrefix):
+		return nil
+	case strings.HasPrefix(q.code, "net:"):
+		if !slices.Contains(unsent, q.code) {
+			return nil // it may have gone through: the words of these rows are chosen with care
+		}
+		for i := range words {
+			if words[i].net && words[i].match(q) {
+				return words[i].row
+			}
+		}
+		return nil
+	case http && !strings.HasPrefix(status, "5") && !slices.Contains(broad, status):
+		return nil // a status with a meaning of its own
+	}
+	said := answered(words, q)
+	// Whatever else a broken server says, it may be well again.
+	if said == nil || http && strings.HasPrefix(status, "5") && said.row.Class != channels.Throttled {
+		return nil
+	}
+	return said.row
+}
+
+var (
+	// unsent are the conditions before a request has left.
+	unsent = []string{"net:tls", "net:refused", "net:unreachable", "net:timeout-connect", "net:dns-nxdomain"}
+	// broad are the statuses with which servers mean many things.
+	broad = []string{"400", "401", "402", "403", "406", "409", "412", "417", "418", "422"}
+)
+
+// everybody is where rows stand that say what words mean whoever says them.
+var everybody = place{anyChannel, generic}
 
 // Where our own decisions are explained when the channel has no words of its own for them.
 var own = []place{
@@ -213,31 +349,113 @@ func (t *Table) exact(code string, where []place) *Row {
 }
 
 // chain lists the groups in the order in which they are asked.
-func (q query) chain() []place {
+func (q *query) chain() []place {
 	switch q.channel {
 	case email:
-		return []place{q.place, {email, generic}, {email, transport}}
+		return []place{q.place, {email, generic}, everybody, {email, transport}}
 	case sms:
 		c := []place{q.place}
-		// A platform's codes mean nothing at another platform; the carriers' codes pass through all.
-		if q.provider == "" || q.provider == generic || q.provider == aliyun || q.provider == aliyunReceipt || q.provider == carrier {
-			c = append(c, place{sms, aliyun}, place{sms, aliyunReceipt})
+		switch q.provider {
+		case "", generic, carrier: // a platform's codes mean nothing at another platform
+			for _, p := range platforms {
+				c = append(c, place{sms, p}, place{sms, p + receipt})
+			}
+		default:
+			c = append(c, place{sms, strings.TrimSuffix(q.provider, receipt)}, place{sms, q.provider + receipt})
 		}
-		return append(append(c, place{sms, carrier}, place{sms, dispatcher}, place{sms, transport}), answers...)
+		// The carriers' codes pass through all.
+		return append(append(c, place{sms, carrier}, place{sms, dispatcher}, everybody, place{sms, transport}), answers...)
 	case bot:
 		c := []place{q.place}
 		if q.provider == "" || q.provider == generic {
-			c = append(c, place{bot, "dingtalk"}, place{bot, "wecom"}, place{bot, "feishu"})
+			for _, p := range robots {
+				c = append(c, place{bot, p})
+			}
 		}
-		return append(append(c, place{bot, generic}), answers...)
+		return append(append(c, place{bot, generic}, everybody), answers...)
+	case webhook:
+		if q.provider == "" || q.provider == generic || q.provider == transport {
+			return append([]place{everybody}, answers...)
+		}
+		return append([]place{q.place, everybody}, answers...)
 	default:
 		return append([]place{q.place}, answers...)
 	}
 }
 
-// The sources of SMS codes.
+// The sources of SMS codes and of robots' codes, in the order in which an unknown one is looked up.
 const (
-	aliyun        = "aliyun"
-	aliyunReceipt = "aliyun-receipt"
-	carrier       = "carrier"
+	carrier = "carrier"
+	receipt = "-receipt"
 )
+
+var (
+	platforms = []string{"aliyun", "tencent", "huawei"}
+	robots    = []string{"dingtalk", "wecom", "feishu", "slack"}
+)
+
+// The moments of an SMTP dialogue that change what a code means.
+const (
+	greeting = "greeting"
+	login    = "login"
+	from     = "from"
+	body     = "body"
+)
+
+var moments = []struct {
+	phase string
+	said  []phrase
+}{
+	// Postfix, Exim and JavaMail say when the server said it.
+	{login, compilePhrases("auth|in reply to auth|authentication|login|after auth|username|password|认证|登录")},
+	{greeting, compilePhrases("greeting|banner|refused to talk to me|connect|connection|ehlo|helo|initial|before mail|建立连接|握手")},
+	{from, compilePhrases("mail from|sender|mail|发件人")},
+	{body, compilePhrases("data|end of data|dot|message body|after data|正文")},
+}
+
+// phaseIn reads a context, or the remark that a mail server puts behind what another said.
+func phaseIn(context string) string {
+	words := normal(context)
+	for _, m := range moments {
+		if slices.ContainsFunc(m.said, func(p phrase) bool { return p.in(words) }) {
+			return m.phase
+		}
+	}
+	return ""
+}
+
+// phaseOf is the moment that a channel's own reading tells: it knows when it asked.
+func phaseOf(c channels.Class, basic, enhanced string) string {
+	if !strings.HasPrefix(basic, "5") {
+		return ""
+	}
+	switch c {
+	case channels.Auth:
+		return login
+	case channels.Temporary:
+		return greeting // a refusal that is not for good came before there was a message
+	case channels.Config:
+		return from
+	case channels.Permanent:
+		if !strings.HasPrefix(enhanced, "5.7.") { // a policy may speak at any moment
+			return body
+		}
+	case channels.Content:
+		return body
+	}
+	return ""
+}
+
+// diagnosis puts q into a row's words. A mail server that writes 4xx promises that a later attempt may
+// succeed, whatever it complains of.
+func (q *query) diagnosis(r *Row) channels.Diagnosis {
+	d := r.diagnosis()
+	if strings.HasPrefix(q.basic, "4") && strings.HasPrefix(r.Code, phrases) && !r.User {
+		switch d.Class {
+		case channels.Auth, channels.Content, channels.BadTarget, channels.Permanent:
+			d.Class, d.Retry = channels.Temporary, actions[channels.Temporary].retry
+			d.When = when(d.Retry, d.After)
+		}
+	}
+	return d
+}

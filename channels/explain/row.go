@@ -1,13 +1,16 @@
 package explain
 
 import (
+	"cmp"
 	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/yizhan-dev/yizhan/channels"
 	"github.com/yizhan-dev/yizhan/schemas"
@@ -20,22 +23,29 @@ const (
 	webhook    = "webhook"
 	bot        = "bot"
 	dispatcher = "dispatcher"
+	anyChannel = "any" // what words mean whoever says them
 )
 
-var channelNames = []string{email, sms, webhook, bot, dispatcher}
+var channelNames = []string{email, sms, webhook, bot, dispatcher, anyChannel}
 
 // Row is one row of the table.
 type Row struct {
-	// ID is channel/provider/code: stable, unique, fit for a link.
+	// ID is channel/provider/name, or channel/provider/code without a name: stable and unique.
 	ID       string         `json:"id"`
-	Channel  string         `json:"channel"`  // email, sms, webhook, bot, dispatcher
+	Channel  string         `json:"channel"`  // email, sms, webhook, bot, dispatcher, any
 	Provider string         `json:"provider"` // aliyun, exchange, generic, transport…
-	Code     string         `json:"code"`     // a code, or "re:" and an expression; README.md lists the forms
+	Code     string         `json:"code"`     // a code, "re:" and an expression, "says:" and phrases; README.md lists the forms
 	Class    channels.Class `json:"class"`
 	Cause    schemas.Text   `json:"cause"`
 	Remedy   schemas.Text   `json:"remedy"`
-	Source   string         `json:"source"` // where the fact is from
-	User     bool           `json:"user"`   // from the user's file
+	Source   string         `json:"source"`                    // where the fact is from
+	Also     schemas.Text   `json:"also,omitzero"`             // what else to look at; may be empty
+	After    time.Duration  `json:"after,omitzero,format:sec"` // a retry before that is pointless; 0: nobody says how long
+	Name     string         `json:"name,omitzero"`             // of a row whose pattern may grow
+	User     bool           `json:"user"`                      // from the user's file
+
+	re   *regexp.Regexp // of "re:"
+	says []phrase       // of "says:"
 }
 
 // action is what a class means for the next attempt, which is Yizhan's job, and for the people. A
@@ -77,17 +87,28 @@ func (r *Row) diagnosis() channels.Diagnosis {
 		Class: r.Class, Retry: a.retry, Owner: a.owner,
 		// Of "http:4xx" and "http:5xx" only the family was recognised; every redirect means the same.
 		Known: r.Code != "http:4xx" && r.Code != "http:5xx",
-		Cause: r.Cause, Remedy: r.Remedy, Source: r.Source,
+		ID:    r.ID, Cause: r.Cause, Remedy: r.Remedy, Source: r.Source,
+		Also: r.Also, After: r.After, When: when(a.retry, r.After),
 	}
 }
 
-// header is the first line of the file; the names are part of the format.
-var header = []string{"channel", "provider", "code_or_pattern", "class", "cause_en", "remedy_en", "cause_zh", "remedy_zh", "source"}
+// header is the first line of the file; the names are part of the format. The columns behind
+// "source" may be left out, in the header and in every row.
+var header = []string{
+	"channel", "provider", "code_or_pattern", "class", "cause_en", "remedy_en", "cause_zh", "remedy_zh", "source",
+	"also_en", "also_zh", "after_seconds", "name",
+}
+
+// Header is the first line of a file of rows.
+func Header() []string { return slices.Clone(header) }
 
 const (
+	required    = 9       // columns
 	maxTable    = 4 << 20 // bytes of a user's file
 	maxProblems = 20      // reported at once
+	maxAfter    = 31 * 24 * time.Hour
 	expression  = "re:"   // begins a regular expression
+	phrases     = "says:" // begins phrases
 )
 
 // parse reads rows and checks them; its error is a *schemas.Invalid unless in itself fails.
@@ -112,6 +133,7 @@ func parse(in io.Reader) ([]Row, error) {
 	r := csv.NewReader(strings.NewReader(strings.TrimPrefix(string(raw), "\ufeff")))
 	r.FieldsPerRecord = -1
 	var rows []Row
+	columns := 0
 	seen := make(map[string]int)
 	for first := true; ; first = false {
 		rec, err := r.Read()
@@ -129,26 +151,21 @@ func parse(in io.Reader) ([]Row, error) {
 		}
 		line, _ := r.FieldPos(0)
 		if first {
-			if !slices.Equal(rec, header) {
-				want := strings.Join(header, ",")
+			if len(rec) < required || len(rec) > len(header) || !slices.Equal(rec, header[:len(rec)]) {
+				want := strings.Join(header[:required], ",") + "[," + strings.Join(header[required:], "[,") + strings.Repeat("]", len(header)-required)
 				report(line, "header", "表头应为 "+want, "the header must be "+want)
 				break
 			}
+			columns = len(rec)
 			continue
 		}
-		if len(rec) != len(header) {
-			report(line, "columns", fmt.Sprintf("应有 %d 列，实际为 %d 列", len(header), len(rec)),
-				fmt.Sprintf("want %d columns, found %d", len(header), len(rec)))
+		if len(rec) < required || len(rec) > columns {
+			report(line, "columns", fmt.Sprintf("应有 %d 到 %d 列，实际为 %d 列", required, columns, len(rec)),
+				fmt.Sprintf("want %d to %d columns, found %d", required, columns, len(rec)))
 			continue
 		}
-		row := Row{
-			ID:      rec[0] + "/" + rec[1] + "/" + rec[2],
-			Channel: rec[0], Provider: rec[1], Code: rec[2], Class: channels.Class(rec[3]),
-			Cause:  schemas.Text{En: rec[4], Zh: rec[6]},
-			Remedy: schemas.Text{En: rec[5], Zh: rec[7]},
-			Source: rec[8],
-		}
-		if keyword, zh, en := row.check(rec); keyword != "" {
+		row, seconds := rowOf(rec)
+		if keyword, zh, en := row.check(rec, seconds); keyword != "" {
 			report(line, keyword, zh, en)
 		} else if before, twice := seen[row.ID]; twice {
 			report(line, "duplicate", fmt.Sprintf("与第 %d 行重复", before), fmt.Sprintf("the same row as line %d", before))
@@ -163,21 +180,55 @@ func parse(in io.Reader) ([]Row, error) {
 	return rows, nil
 }
 
+// rowOf reads the columns of a row; seconds is false when after_seconds is no number of seconds.
+func rowOf(rec []string) (r Row, seconds bool) {
+	full := make([]string, len(header))
+	copy(full, rec)
+	r = Row{
+		Channel: full[0], Provider: full[1], Code: full[2], Class: channels.Class(full[3]),
+		Cause:  schemas.Text{En: full[4], Zh: full[6]},
+		Remedy: schemas.Text{En: full[5], Zh: full[7]},
+		Source: full[8],
+		Also:   schemas.Text{En: full[9], Zh: full[10]},
+		Name:   full[12],
+	}
+	r.ID = r.Channel + "/" + r.Provider + "/" + cmp.Or(r.Name, r.Code)
+	if full[11] == "" {
+		return r, true
+	}
+	n, err := strconv.Atoi(full[11])
+	r.After = time.Duration(min(max(n, 0), int(maxAfter/time.Second))) * time.Second
+	return r, err == nil && r.After == time.Duration(n)*time.Second
+}
+
+var rowName = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
+
 // check says what is wrong with a row, or "".
-func (r *Row) check(rec []string) (keyword, zh, en string) {
+func (r *Row) check(rec []string, seconds bool) (keyword, zh, en string) {
 	for i, v := range rec {
 		name := header[i]
 		switch {
 		case v != strings.TrimSpace(v):
 			return "space", name + " 的首尾有空格", "spaces around " + name
-		case v == "" && name != "source":
+		case v == "" && i < required && name != "source":
 			return "required", "缺少 " + name, name + " is missing"
 		}
+	}
+	switch {
+	case !seconds:
+		return "seconds", "after_seconds 应为不超过 31 天的整数秒", "after_seconds must be a whole number of seconds, at most 31 days"
+	case (r.Also.En == "") != (r.Also.Zh == ""):
+		return "required", "also_en 与 also_zh 须同时填写", "also_en and also_zh go together"
+	case r.Name != "" && !rowName.MatchString(r.Name):
+		return "name", "name 只能使用小写字母、数字和 -", "name is made of a-z, 0-9 and -"
 	}
 	if !slices.Contains(channelNames, r.Channel) {
 		all := strings.Join(channelNames, ", ")
 		return "channel", fmt.Sprintf("未知的 channel“%s”，可用：%s", r.Channel, all),
 			fmt.Sprintf("unknown channel %q, known are %s", r.Channel, all)
+	}
+	if r.Channel == anyChannel && r.Provider != generic {
+		return "provider", "channel 为 any 时，provider 只能是 generic", "with channel any the provider must be generic"
 	}
 	if r.Provider != strings.ToLower(r.Provider) {
 		return "provider", "provider 须为小写", "provider must be in lower case"
@@ -187,11 +238,47 @@ func (r *Row) check(rec []string) (keyword, zh, en string) {
 			fmt.Sprintf("unknown class %q, known are %v", r.Class, channels.Classes)
 	}
 	if x, ok := strings.CutPrefix(r.Code, expression); ok {
-		if _, err := compile(x); err != nil {
+		var err error
+		if r.re, err = compile(x); err != nil {
 			return "pattern", "正则表达式无效：" + err.Error(), "the expression is not valid: " + err.Error()
 		}
 	}
+	if x, ok := strings.CutPrefix(r.Code, phrases); ok {
+		r.says = compilePhrases(x)
+	}
+	if strings.HasPrefix(r.Code, phrases) && len(r.says) == 0 {
+		return "pattern", "says: 后面没有可以比对的词语", "says: has no words to compare with"
+	}
 	return "", "", ""
+}
+
+// when says in words when a retry is useful.
+func when(retry string, after time.Duration) schemas.Text {
+	zh, en := spell(after)
+	switch {
+	case retry == "no":
+		return schemas.Text{Zh: "处理之前重试没有意义", En: "not before the remedy"}
+	case retry == "yes" && after > 0:
+		return schemas.Text{Zh: "约 " + zh + "后重试", En: "after about " + en}
+	case retry == "yes":
+		return schemas.Text{Zh: "可以重试，间隔逐次加长", En: "yes, at growing intervals"}
+	case after > 0:
+		return schemas.Text{Zh: "等待约 " + zh + "后再试", En: "after a wait of about " + en}
+	}
+	return schemas.Text{Zh: "限制解除之后", En: "once the limit is over"}
+}
+
+// spell writes a wait in the largest unit that it is a whole number of.
+func spell(d time.Duration) (zh, en string) {
+	for _, u := range []struct {
+		is     time.Duration
+		zh, en string
+	}{{24 * time.Hour, "天", "days"}, {time.Hour, "小时", "hours"}, {time.Minute, "分钟", "min"}} {
+		if n := d / u.is; n > 1 && d%u.is == 0 {
+			return fmt.Sprintf("%d %s", n, u.zh), fmt.Sprintf("%d %s", n, u.en)
+		}
+	}
+	return fmt.Sprintf("%d 秒", d/time.Second), fmt.Sprintf("%d s", d/time.Second)
 }
 
 func compile(x string) (*regexp.Regexp, error) { return regexp.Compile("(?i)" + x) }

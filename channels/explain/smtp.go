@@ -11,7 +11,9 @@ var (
 	replyCode = regexp.MustCompile(`(?:^|[:(\["'] ?)([2-5]\d\d)(?:[ ,:-]|$)`)
 	// RFC 3463; some servers write "#5.1.1".
 	enhancedCode = regexp.MustCompile(`(?:^|[^\d.])([245]\.\d{1,3}\.\d{1,3})(?:[^\d.]|\.?$|\.[^\d])`)
-	pythonText   = regexp.MustCompile(`^b?['"]`)
+	// A login's challenge with the refusal behind it, as transcripts have it.
+	challenged = regexp.MustCompile(`^334 \S* (?:[45]\d\d[ -])`)
+	pythonText = regexp.MustCompile(`^b?['"]`)
 	// .NET in English and Chinese: "Mailbox unavailable. The server response was: 5.1.1 …".
 	serverSaid = regexp.MustCompile(`(?i)(?:the server response was|服务器响应为)\s*[:：]?\s*`)
 )
@@ -32,7 +34,7 @@ var sentences = []struct {
 	{"503", regexp.MustCompile(`(?i)BadCommandSequence|bad sequence of commands|命令顺序不正确`)},
 	{"504", regexp.MustCompile(`(?i)CommandParameterNotImplemented|command parameter not implemented`)},
 	{"502", regexp.MustCompile(`(?i)CommandNotImplemented|command not implemented`)},
-	{"501", regexp.MustCompile(`(?i)SyntaxError\b|syntax error in parameters|参数或变量中存在语法错误`)},
+	{"501", regexp.MustCompile(`(?i)^SyntaxError$|\.SyntaxError\b|syntax error in parameters|参数或变量中存在语法错误`)},
 	{"530", regexp.MustCompile(`(?i)MustIssueStartTlsFirst|requires a secure connection or the client was not authenticated|要求安全连接或客户端未通过身份验证`)},
 	{"551", regexp.MustCompile(`(?i)UserNotLocalTryAlternatePath|user not local; please try`)},
 	{"552", regexp.MustCompile(`(?i)ExceededStorageAllocation|exceeded storage allocation|超出存储分配|超出了存储分配`)},
@@ -55,6 +57,11 @@ var handwriting = []struct {
 	{"netease", []string{"mail.163.com", "mail.126.com", "user has no permission", "authorized user"}, regexp.MustCompile(`\b(dt|mi|hl|rp|wm):[a-z]{3}\b`)},
 	{"qq", []string{"mail.qq.com", "authorization code", "authorization user", "frequency limited"}, nil},
 	{"aliyun-qiye", []string{"behaviour spam", "behavior spam", "526 authentication failure"}, nil},
+	{"sendgrid", []string{"sendgrid"}, nil},
+	{"ses", []string{"amazonses", "amazonaws", "following identities failed the check", "maximum sending rate exceeded", "daily message quota exceeded"}, nil},
+	{"mailgun", []string{"mailgun", "free accounts are for test purposes"}, nil},
+	{"yahoo", []string{"yahoo"}, regexp.MustCompile(`\[tss?0\d\]`)},
+	{"coremail", []string{"coremail"}, nil},
 	{"aliyun-dm", []string{"smtpdm", "doesn't conform with authentication", "invalid rcptto", "reject by content spam"}, nil},
 }
 
@@ -79,6 +86,9 @@ func providerIn(text string) string {
 func readSMTP(text string) query {
 	text = strings.Join(strings.Fields(text), " ")
 	var q query
+	if m := challenged.FindStringIndex(text); m != nil {
+		text = text[m[1]-len("535 "):] // what came of the dialogue stands behind it
+	}
 	at := replyCode.FindStringSubmatchIndex(text)
 	var said []int
 	if at == nil || at[2] > 0 {

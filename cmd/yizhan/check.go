@@ -76,6 +76,9 @@ func checkConfig(cmd *cobra.Command, file string, reach bool) error {
 	if err := c.ingest().Check(); err != nil {
 		return badConfig(c.wrong("", err))
 	}
+	if _, err := c.loadTable(); err != nil {
+		return badConfig(err)
+	}
 	open, err := c.openChannels(zap.NewNop(), false)
 	if err != nil {
 		return badConfig(err)

@@ -16,10 +16,12 @@ import (
 
 	"github.com/yizhan-dev/yizhan/channels"
 	"github.com/yizhan-dev/yizhan/channels/attach"
+	"github.com/yizhan-dev/yizhan/channels/explain"
 	"github.com/yizhan-dev/yizhan/dispatcher"
 	"github.com/yizhan-dev/yizhan/dispatcher/broker"
 	"github.com/yizhan-dev/yizhan/dispatcher/ingest"
 	"github.com/yizhan-dev/yizhan/rules"
+	"github.com/yizhan-dev/yizhan/schemas"
 	"github.com/yizhan-dev/yizhan/schemas/strictyaml"
 )
 
@@ -32,7 +34,8 @@ type config struct {
 	Channels map[string]strictyaml.Section `yaml:"channels,omitempty"`
 	// Attachments is where the files of mails come from.
 	Attachments attach.Config `yaml:"attachments,omitempty"`
-	Rules       string        `yaml:"rules,omitempty"` // path of rules.yaml
+	Rules       string        `yaml:"rules,omitempty"`   // path of rules.yaml
+	Explain     string        `yaml:"explain,omitempty"` // path of a CSV file with diagnoses of the user's own
 	// NumberKeyFile holds the secret under which phone numbers are hashed; every pod needs the same.
 	NumberKeyFile string            `yaml:"number_key_file,omitempty"`
 	Dispatch      dispatcher.Config `yaml:"dispatch,omitempty"`
@@ -74,7 +77,7 @@ func loadConfig(file string) (*config, error) {
 		c.Rules = "rules.yaml"
 	}
 	for _, p := range []*string{
-		&c.Rules, &c.NumberKeyFile, &c.Broker.DataDir, &c.Broker.CredsFile, &c.Broker.NKeyFile, &c.Broker.CAFile, &c.Broker.CertFile,
+		&c.Rules, &c.Explain, &c.NumberKeyFile, &c.Broker.DataDir, &c.Broker.CredsFile, &c.Broker.NKeyFile, &c.Broker.CAFile, &c.Broker.CertFile,
 		&c.Broker.KeyFile, &c.Broker.TokenFile,
 	} {
 		if *p != "" && !filepath.IsAbs(*p) {
@@ -208,6 +211,26 @@ func (c *config) loadBook(open map[string]channels.Channel, env rules.Env) (*rul
 		return nil, fmt.Errorf("%s: %w", c.Rules, err)
 	}
 	return book, nil
+}
+
+// loadTable reads the diagnoses: ours, and before them those of the file that explain names.
+func (c *config) loadTable() (*explain.Table, error) {
+	if c.Explain == "" {
+		return explain.Default(), nil
+	}
+	t, err := loadTable(c.Explain)
+	if invalid, ok := errors.AsType[*schemas.Invalid](err); ok {
+		problems := slices.Clone(invalid.Problems)
+		for i := range problems {
+			problems[i].Pointer = "/explain"
+		}
+		return nil, c.wrong("", &schemas.Invalid{Problems: problems})
+	}
+	if err != nil {
+		why := unreadable(err).Error()
+		return nil, c.wrong("", setting("/explain", "读不到诊断表："+why, "the table of diagnoses cannot be read: "+why))
+	}
+	return t, nil
 }
 
 func (l logConfig) check() error {

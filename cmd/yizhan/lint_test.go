@@ -350,7 +350,7 @@ func FuzzJSONLine(f *testing.F) {
 	}
 	l.book = book
 	f.Fuzz(func(t *testing.T, line []byte) {
-		j := l.judgeBatch(&lineBatch{first: 1, lines: [][]byte{line}})
+		j := judgeBatch(&lineBatch{first: 1, lines: [][]byte{line}}, func(raw []byte) (any, *schemas.Text) { return l.judgeLine(raw) })
 		if len(j.text) == 0 {
 			return // a blank line
 		}

@@ -82,9 +82,15 @@ type judgedBatch struct {
 	bad  int // lines without a verdict
 }
 
-// jsonl judges lines as they come and answers in their order. Several are judged at once; what is
-// read ahead is bounded.
+// jsonl judges lines as they come.
 func (l *linter) jsonl(ctx context.Context, in io.Reader, out io.Writer) error {
+	return jsonLines(ctx, in, out, func(raw []byte) (any, *schemas.Text) { return l.judgeLine(raw) })
+}
+
+// jsonLines answers every line of in with one on out, in their order and as they come, by judge: it gets nil
+// for a line that is too long, and says what is wrong with one that it cannot read. Several are judged at
+// once; what is read ahead is bounded.
+func jsonLines(ctx context.Context, in io.Reader, out io.Writer, judge func(raw []byte) (any, *schemas.Text)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	workers := runtime.GOMAXPROCS(0)
@@ -108,7 +114,7 @@ func (l *linter) jsonl(ctx context.Context, in io.Reader, out io.Writer) error {
 	for range workers {
 		go func() {
 			for b := range work {
-				b.out <- l.judgeBatch(b)
+				b.out <- judgeBatch(b, judge)
 			}
 		}()
 	}
@@ -174,14 +180,14 @@ func readLines(in io.Reader, hand func(*lineBatch) bool) error {
 	}
 }
 
-func (l *linter) judgeBatch(b *lineBatch) (j judgedBatch) {
+func judgeBatch(b *lineBatch, judge func(raw []byte) (any, *schemas.Text)) (j judgedBatch) {
 	var out bytes.Buffer
 	for i, raw := range b.lines {
 		var v any
 		if raw != nil && len(bytes.TrimSpace(raw)) == 0 {
 			continue
 		}
-		verdict, problem := l.judgeLine(raw)
+		verdict, problem := judge(raw)
 		if v = verdict; problem != nil {
 			v = errorLine{jsontext.Value("null"), b.first + i, *problem}
 			j.bad++

@@ -14,7 +14,7 @@ import (
 func commands() []*cobra.Command {
 	return []*cobra.Command{
 		devCmd(), serveCmd(), configCmd(), rulesCmd(), lintCmd(),
-		publishCmd(), attachCmd(), traceCmd(), deadCmd(), replayCmd(), consentCmd(), mailLoginCmd(),
+		publishCmd(), attachCmd(), traceCmd(), deadCmd(), replayCmd(), explainCmd(), consentCmd(), mailLoginCmd(),
 		versionCmd(),
 	}
 }

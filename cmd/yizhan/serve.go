@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nuid"
@@ -17,6 +18,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/yizhan-dev/yizhan/channels"
 	"github.com/yizhan-dev/yizhan/channels/explain"
 	"github.com/yizhan-dev/yizhan/dispatcher"
 	"github.com/yizhan-dev/yizhan/dispatcher/broker"
@@ -83,6 +85,9 @@ type service struct {
 	// only loadRules and watchRules have it.
 	rulesRead map[string]string
 	onRules   func() // dev's: changed rules are in force
+	// table is the diagnoses in force; tableRead is when its file was written, for watchRules alone.
+	table     atomic.Pointer[explain.Table]
+	tableRead string
 }
 
 // openService brings everything up to the point where it can run. extra are handlers of `dev`.
@@ -106,6 +111,9 @@ func openService(ctx context.Context, c *config, roles []string, extra map[strin
 			s.close()
 		}
 	}()
+	if err := s.loadTable(); err != nil {
+		return nil, err
+	}
 	c.objects = func(ctx context.Context, bucket, name string) (io.ReadCloser, int64, error) { // the broker opens after the channels
 		return s.Broker.OpenObject(ctx, bucket, name)
 	}
@@ -114,7 +122,10 @@ func openService(ctx context.Context, c *config, roles []string, extra map[strin
 		return nil, err
 	}
 	s.Dispatcher = &dispatcher.Dispatcher{
-		Config: c.Dispatch, Channels: open, Rates: c.rates(open), Explain: explain.Default().Explain, Log: s.log, Worker: workerName(), Tenants: api.Tenants,
+		Config: c.Dispatch, Channels: open, Rates: c.rates(open), Log: s.log, Worker: workerName(), Tenants: api.Tenants,
+		// One table for what is done and what is said.
+		Explain:     func(f *channels.Failure) channels.Diagnosis { return s.table.Load().Explain(f) },
+		ExplainLine: func(q channels.Quote) channels.Diagnosis { return s.table.Load().ExplainLine(q) },
 	}
 	if s.Broker, err = broker.Open(ctx, c.Broker, s.log); err != nil {
 		return nil, c.brokerError(err)
@@ -256,6 +267,28 @@ func (s *service) rulesChanged() bool {
 	return false
 }
 
+// loadTable takes the diagnoses into use.
+func (s *service) loadTable() error {
+	s.tableRead = writtenAt(s.conf.Explain)
+	t, err := s.conf.loadTable()
+	if err == nil {
+		s.table.Store(t)
+	}
+	return err
+}
+
+// watchTable takes changed diagnoses into use; broken ones are reported, and the last good ones stay.
+func (s *service) watchTable() {
+	if at := writtenAt(s.conf.Explain); s.conf.Explain == "" || at == "" || at == s.tableRead {
+		return
+	}
+	if err := s.loadTable(); err != nil {
+		s.log.Error("the changed table of diagnoses is broken; the last good one stays in force", zap.Error(err))
+		return
+	}
+	s.log.Info("diagnoses reloaded", zap.String("file", s.conf.Explain))
+}
+
 // watchRules takes changed rules into use within seconds; broken ones are reported, and the last good
 // ones stay.
 func (s *service) watchRules(ctx context.Context) {
@@ -268,6 +301,7 @@ func (s *service) watchRules(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+		s.watchTable()
 		if !s.rulesChanged() {
 			continue
 		}

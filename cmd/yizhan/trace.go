@@ -312,6 +312,7 @@ func (u *ui) verdict(v verdict, cause *ledger.Told) {
 	t.add(tr("由谁处理", "Whose job"), capital(v.who))
 	t.add(tr("现在怎么办", "What now"), capital(v.now))
 	if cause != nil {
+		u.also(t, cause)
 		if cause.Code != "" {
 			code := cause.Code
 			if cause.Provider != "" {

@@ -150,6 +150,8 @@ func (s *server) routes() []route {
 			route{"/v1/dead", map[string]handler{"GET": s.listDead}},
 			route{"/v1/dead/{id}", map[string]handler{"GET": s.getDead}},
 			route{"/v1/replays", map[string]handler{"POST": s.replay}},
+			route{"/v1/explain", map[string]handler{"POST": s.explain}},
+			route{"/v1/explain/unknown", map[string]handler{"GET": s.unknown}},
 		)
 	}
 	return rs

@@ -56,6 +56,13 @@ type Told struct {
 	RemedyZh string        `json:"remedy_zh"`
 	RemedyEn string        `json:"remedy_en"`
 	Owner    string        `json:"owner,omitzero"`
+	AlsoZh   string        `json:"also_zh,omitzero"` // what else to look at
+	AlsoEn   string        `json:"also_en,omitzero"`
+	Retry    string        `json:"retry,omitzero"` // no | yes | after-wait
+	WhenZh   string        `json:"when_zh,omitzero"`
+	WhenEn   string        `json:"when_en,omitzero"`
+	Row      string        `json:"row,omitzero"` // of the diagnoses; absent: no row knows it
+	Source   string        `json:"source,omitzero"`
 	Line     string        `json:"line,omitzero"` // the third party's own words, masked
 	Hits     []schemas.Hit `json:"hits,omitzero"`
 }
@@ -75,10 +82,12 @@ func Tell(c *schemas.Cause, explain channels.Explainer) *Told {
 	d := explain(&channels.Failure{Kind: c.Kind, Provider: c.Provider, Code: c.Code, Line: c.Line, Class: channels.Class(c.Class)})
 	t := &Told{
 		Code: c.Code, Class: c.Class, Provider: c.Provider, Zh: d.Cause.Zh, En: d.Cause.En, RemedyZh: d.Remedy.Zh, RemedyEn: d.Remedy.En,
-		Owner: d.Owner, Line: c.Line, Hits: c.Hits,
+		Owner: d.Owner, AlsoZh: d.Also.Zh, AlsoEn: d.Also.En, Retry: d.Retry, WhenZh: d.When.Zh, WhenEn: d.When.En, Row: d.ID, Source: d.Source,
+		Line: c.Line, Hits: c.Hits,
 	}
 	if len(c.Hits) > 0 { // the rule says it better than the table
 		t.RemedyZh, t.RemedyEn = c.Hits[0].Advice.Zh, c.Hits[0].Advice.En
+		t.AlsoZh, t.AlsoEn, t.WhenZh, t.WhenEn, t.Source = "", "", "", "", ""
 	}
 	return t
 }
