@@ -120,9 +120,9 @@ func (dingTalk) fits(_ post, json []byte) bool { return len(json) <= dingTalkLim
 
 // sign puts timestamp and signature into the query: HMAC-SHA256 with the secret as key over the
 // milliseconds, a line break and the secret. DingTalk takes a timestamp up to an hour old.
-func (dingTalk) sign(secret string, u *url.URL, _ map[string]any, now time.Time) (*url.URL, string) {
+func (dingTalk) sign(secret string, u *url.URL, _ map[string]any, now time.Time) (*url.URL, []string) {
 	if secret == "" {
-		return u, ""
+		return u, nil
 	}
 	timestamp := strconv.FormatInt(now.UnixMilli(), 10)
 	mac := hmac.New(sha256.New, []byte(secret))
@@ -133,7 +133,7 @@ func (dingTalk) sign(secret string, u *url.URL, _ map[string]any, now time.Time)
 	query.Set("timestamp", timestamp)
 	query.Set("sign", signature)
 	signed.RawQuery = query.Encode()
-	return &signed, signature
+	return &signed, []string{timestamp, signature}
 }
 
 func (dingTalk) read(status int, header http.Header, body []byte, now time.Time) *channels.Failure {

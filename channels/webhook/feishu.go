@@ -127,15 +127,15 @@ func (feishu) fits(_ post, json []byte) bool { return len(json) <= feishuLimit }
 
 // sign puts timestamp and signature into the body: HMAC-SHA256 of nothing, with the seconds, a line break
 // and the secret as key. Feishu takes a timestamp up to an hour old.
-func (feishu) sign(secret string, u *url.URL, body map[string]any, now time.Time) (*url.URL, string) {
+func (feishu) sign(secret string, u *url.URL, body map[string]any, now time.Time) (*url.URL, []string) {
 	if secret == "" {
-		return u, ""
+		return u, nil
 	}
 	timestamp := strconv.FormatInt(now.Unix(), 10)
 	mac := hmac.New(sha256.New, []byte(timestamp+"\n"+secret))
 	signature := base64.StdEncoding.EncodeToString(mac.Sum(nil))
 	body["timestamp"], body["sign"] = timestamp, signature
-	return u, signature
+	return u, []string{timestamp, signature}
 }
 
 func (feishu) read(status int, header http.Header, body []byte, now time.Time) *channels.Failure {

@@ -52,8 +52,8 @@ type platform interface {
 	body(p post) map[string]any
 	// fits says whether a post, whose JSON is given, is within the platform's limits.
 	fits(p post, json []byte) bool
-	// sign signs for this instant: in the address it returns, or in the body. It returns the signature too.
-	sign(secret string, u *url.URL, body map[string]any, now time.Time) (*url.URL, string)
+	// sign signs for this instant: in the address it returns, or in the body. It returns timestamp and signature too.
+	sign(secret string, u *url.URL, body map[string]any, now time.Time) (signed *url.URL, made []string)
 	// read judges an answer; nil is acceptance.
 	read(status int, header http.Header, body []byte, now time.Time) *channels.Failure
 	// rates are what the platform lets one robot do, and the pause after too much.
@@ -137,9 +137,8 @@ func (r *robot) request(d *schemas.Delivery, u *url.URL, now time.Time) (*reques
 	}
 	body := r.body(p)
 	q := &request{header: http.Header{}, shortened: shortened}
-	var signature string
-	if q.url, signature = r.sign(r.secret, u, body, now); signature != "" {
-		q.signatures = []string{signature, url.QueryEscape(signature)}
+	if q.url, q.made = r.sign(r.secret, u, body, now); len(q.made) > 0 {
+		q.names = []string{"timestamp", "sign"}
 	}
 	if q.body, err = compact(body); err != nil {
 		return nil, &channels.Failure{Kind: kind, Provider: "dispatcher", Code: "dispatcher:bad-payload", Class: channels.Content, Err: err}

@@ -138,8 +138,8 @@ func (slack) fits(p post, json []byte) bool {
 	return len(json) <= slackText && (p.form != formCard || len(mrkdwn(p.text)) <= slackSection)
 }
 
-func (slack) sign(_ string, u *url.URL, _ map[string]any, _ time.Time) (*url.URL, string) {
-	return u, ""
+func (slack) sign(_ string, u *url.URL, _ map[string]any, _ time.Time) (*url.URL, []string) {
+	return u, nil
 }
 
 // read judges by the status and by the word in the body: "ok", or why not. A page of a proxy is neither.

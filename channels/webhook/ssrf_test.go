@@ -484,6 +484,42 @@ func TestProxyThatHangs(t *testing.T) {
 	}
 }
 
+// An answer that drips is waited for no longer than the time limit: what came of it counts, and a code that had not
+// come leaves the outcome unknown.
+func TestSlowAnswers(t *testing.T) {
+	done := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		_, _ = io.WriteString(w, `{"errcode":`)
+		for {
+			_, _ = io.WriteString(w, " ")
+			_ = http.NewResponseController(w).Flush()
+			select {
+			case <-tick.C:
+			case <-r.Context().Done():
+				return
+			case <-done:
+				return
+			}
+		}
+	}))
+	t.Cleanup(func() { close(done); server.Close() })
+	start := time.Now()
+	_, err := openRobot(t, "wecom", "timeout: 1s\nurl: "+server.URL+"/cgi-bin/webhook/send?key=token7391").Send(t.Context(), channeltest.Delivery(1))
+	if f := channels.Explain(err); f.Code != "net:timeout-response" || f.Class != channels.Unknown || !f.Maybe {
+		t.Errorf("a robot: %+v", f)
+	}
+	receipt, err := mustOpen(t, channels.Env{Simulated: true}, "kind: webhook\ntimeout: 1s\nurl: "+server.URL+"/hook\n").Send(t.Context(), channeltest.Delivery(1))
+	if err != nil || receipt.Reply != "200 OK" {
+		t.Errorf("a receiver that said 200: %+v, %v", receipt, err)
+	}
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("took %v with time limits of 1s", took)
+	}
+}
+
 // Whatever an event gives, what is taken of it is https to a host that the patterns name.
 func FuzzDestination(f *testing.F) {
 	for _, s := range []string{"https://api.example.com/hook", "https://API.example.com.:443/", "http://a.example.com", "https://evil.com#.example.com", "https://[::1]/", "https://a.example.com:0/", "https://a.example.com%00.evil.com/", "//a.example.com", "https://a.example.com:1e3/"} {

@@ -131,7 +131,10 @@ func (s standard) request(d *schemas.Delivery, u *url.URL, now time.Time) (*requ
 	h.Set("Webhook-Timestamp", strconv.FormatInt(now.Unix(), 10))
 	signature := s.sign(d.ID, now, body)
 	h.Set("Webhook-Signature", signature)
-	return &request{url: u, header: h, body: body, signatures: []string{signature}}, nil
+	return &request{
+		url: u, header: h, body: body,
+		made: []string{signature, h.Get("Webhook-Timestamp")}, names: []string{"Webhook-Signature", "Webhook-Timestamp"},
+	}, nil
 }
 
 // compact writes JSON as receivers read it best: no line break, and <, > and & as they are.

@@ -48,8 +48,8 @@ type request struct {
 	body   []byte
 	// shortened says how the text was made to fit; "" when all of it is there.
 	shortened string
-	// signatures and other values of this moment, which nobody may see while they are good.
-	signatures []string
+	// made are timestamp and signatures, which nobody may see while they are good; names is what they are called.
+	made, names []string
 }
 
 // formats are the kinds of receivers, each opened with its settings and its secret.
@@ -207,7 +207,7 @@ func (r *request) hide(line string) string {
 			line = strings.ReplaceAll(line, s, "/…")
 		}
 	}
-	parts := slices.Clone(r.signatures)
+	parts := slices.Clone(r.made)
 	for _, values := range r.url.Query() {
 		parts = append(parts, values...)
 	}
@@ -228,8 +228,8 @@ func (c *Channel) Preview(d *schemas.Delivery) (channels.Wire, error) {
 	}
 	w := channels.Wire{Method: http.MethodPost, URL: r.url.Scheme + "://" + r.url.Host + "/…", ContentType: r.header.Get("Content-Type")}
 	masked := func(s string) string {
-		for _, signature := range r.signatures {
-			s = strings.ReplaceAll(s, signature, channels.Masked)
+		for _, value := range r.made {
+			s = strings.ReplaceAll(s, value, channels.Masked)
 		}
 		return s
 	}
@@ -237,8 +237,10 @@ func (c *Channel) Preview(d *schemas.Delivery) (channels.Wire, error) {
 		w.Header = append(w.Header, [2]string{name, masked(r.header.Get(name))})
 	}
 	w.Body = []byte(masked(string(r.body)))
-	if len(r.signatures) > 0 {
-		w.Notes = append(w.Notes, schemas.Text{Zh: "时间戳和签名在发送时生成", En: "timestamp and signature are made when it is sent"})
+	if len(r.names) > 0 {
+		w.Notes = append(w.Notes, schemas.Text{
+			Zh: strings.Join(r.names, "、") + " 在发送时生成", En: strings.Join(r.names, " and ") + " are made when it is sent",
+		})
 	}
 	if r.shortened != "" {
 		w.Notes = append(w.Notes, schemas.Text{Zh: "内容过长，已截短：" + r.shortened, En: r.shortened})

@@ -176,7 +176,7 @@ func TestPreviewIsWhatIsSent(t *testing.T) {
 			if err := json.Unmarshal([]byte(want), &body); err != nil {
 				t.Fatal(err)
 			}
-			want = strings.Replace(want, body["sign"].(string), channels.Masked, 1)
+			want = strings.NewReplacer(body["sign"].(string), channels.Masked, body["timestamp"].(string), channels.Masked).Replace(want)
 		}
 		if string(w.Body) != want {
 			t.Errorf("%s: preview %s\nsent %s", format, w.Body, want)

@@ -113,8 +113,8 @@ func (w weCom) fits(p post, _ []byte) bool {
 	return len(w.markdown(p)) <= weComMarkdown
 }
 
-func (weCom) sign(_ string, u *url.URL, _ map[string]any, _ time.Time) (*url.URL, string) {
-	return u, ""
+func (weCom) sign(_ string, u *url.URL, _ map[string]any, _ time.Time) (*url.URL, []string) {
+	return u, nil
 }
 
 func (weCom) read(status int, header http.Header, body []byte, now time.Time) *channels.Failure {
