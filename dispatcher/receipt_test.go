@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 
 	"github.com/yizhan-dev/yizhan/channels"
@@ -479,6 +480,27 @@ func TestADoubtfulSMSIsFollowedByNoOtherSMS(t *testing.T) {
 		// Once it is known that the first did not arrive, the second may go.
 		r.push("sms", undelivered("a"))
 		r.want(r.story("a", time.Minute), "mail accepted 1, sms undelivered 1, sms2 accepted 1")
+	})
+}
+
+// What is no report must not stand in the way of those behind it.
+func TestWhatIsNoReportIsCleared(t *testing.T) {
+	withReceipts(t, receiptBook, nil, func(r *rig) {
+		r.publish("invoice", "a", wang)
+		time.Sleep(3 * time.Second)
+		for _, body := range []string{
+			"", "{", `{"channel":"mail","delivery":"` + smsID("a") + `","state":"delivered"}`, `{"channel":"sms","state":"dead"}`, `{"channel":"sms","extra":1}`,
+			`{"channel":"sms","delivery":"` + smsID("a") + `","state":"cancelled"}`,
+		} {
+			if _, err := r.Broker.Publish(r.t.Context(), &nats.Msg{Subject: broker.ReceiptSubject("sms"), Data: []byte(body)}); err != nil {
+				r.t.Fatal(err)
+			}
+		}
+		r.want(r.story("a", time.Second), "sms accepted 1")
+		r.push("sms", delivered("a"))
+		s := r.story("a", time.Second)
+		r.want(s, "sms delivered 1")
+		r.closed(s)
 	})
 }
 

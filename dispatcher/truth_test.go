@@ -303,9 +303,9 @@ func TestEveryDeliveryEndsInItsTrueState(t *testing.T) {
 	}
 }
 
-// 10,000 SMS, of which 5 % are taken without an answer and 5 % never get a receipt.
-func TestTenThousandSMS(t *testing.T) {
-	const count = 10_000
+// 10,000 SMS (see manySMS), of which 5 % are taken without an answer and 5 % never get a receipt.
+func TestManySMS(t *testing.T) {
+	const count = manySMS
 	rnd := rand.New(rand.NewPCG(1, 2))
 	lost, silent := 0, 0
 	draw := func() *course {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -155,12 +156,17 @@ func TestAFolderOfBouncesIsReadAndCleared(t *testing.T) {
 			c.Bounces.Maildir = dir
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithCancel(context.Background())
-				var got []string
-				down := true
+				var (
+					mu   sync.Mutex
+					got  []string
+					down = true
+				)
 				done := make(chan struct{})
 				go func() {
 					defer close(done)
 					c.Collect(ctx, func(_ context.Context, rs []channels.Report) error {
+						mu.Lock()
+						defer mu.Unlock()
 						if down {
 							return errors.New("the broker is away")
 						}
@@ -171,10 +177,12 @@ func TestAFolderOfBouncesIsReadAndCleared(t *testing.T) {
 					})
 				}()
 				time.Sleep(time.Second)
+				mu.Lock()
 				if _, err := os.Stat(filepath.Join(dir, layout.folder, layout.file)); err != nil || len(got) != 0 {
 					t.Errorf("what could not be stored is gone: %v, %v", got, err)
 				}
 				down = false
+				mu.Unlock()
 				time.Sleep(10 * bounceEvery)
 				cancel()
 				<-done

@@ -1,0 +1,64 @@
+package channels_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/yizhan-dev/yizhan/channels"
+	"github.com/yizhan-dev/yizhan/schemas"
+)
+
+type told struct{ channels.Channel }
+
+func (told) Reports(*http.Request, []byte) ([]channels.Report, channels.ReportAnswer, error) {
+	return nil, channels.ReportAnswer{}, nil
+}
+
+func (told) Lookup(context.Context, *schemas.Delivery, time.Time) (channels.Lookup, error) {
+	return channels.Lookup{}, nil
+}
+
+// A rate hides nothing of what a channel can do.
+func TestALimitedChannelCanDoTheSame(t *testing.T) {
+	ch := channels.Limit(told{}, channels.Rate{Count: 1, Per: time.Second})
+	if _, ok := channels.As[channels.Reporter](ch); !ok {
+		t.Error("no receipts any more")
+	}
+	if _, ok := channels.As[channels.Reconciler](ch); !ok {
+		t.Error("cannot be asked any more")
+	}
+	if _, ok := channels.As[channels.Collector](ch); ok {
+		t.Error("does what the channel cannot")
+	}
+	if _, ok := channels.As[channels.Reporter](nil); ok {
+		t.Error("no channel, and it takes receipts")
+	}
+}
+
+func TestReceiptSettingsThatContradict(t *testing.T) {
+	for name, c := range map[string]struct {
+		r    channels.Receipts
+		asks bool
+		want string
+	}{
+		"none":                        {channels.Receipts{}, false, ""},
+		"pushed":                      {channels.Receipts{TokenFile: "t", Networks: []string{"10.0.0.0/8"}}, false, ""},
+		"polled":                      {channels.Receipts{Poll: true}, true, ""},
+		"polled, and cannot be asked": {channels.Receipts{Poll: true}, false, "/receipts/poll"},
+		"both":                        {channels.Receipts{TokenEnv: "T", Poll: true}, true, "/receipts/poll"},
+		"networks for nobody":         {channels.Receipts{Networks: []string{"10.0.0.0/8"}}, true, "/receipts/token_file"},
+	} {
+		err := c.r.Check(c.asks)
+		bad, _ := errors.AsType[*schemas.Invalid](err)
+		if got := ""; bad != nil {
+			if got = bad.Problems[0].Pointer; got != c.want || bad.Problems[0].Zh == "" {
+				t.Errorf("%s: %+v", name, bad.Problems)
+			}
+		} else if c.want != "" || err != nil {
+			t.Errorf("%s: %v, want %s", name, err, c.want)
+		}
+	}
+}
