@@ -408,3 +408,53 @@ func FuzzDecode(f *testing.F) {
 }
 
 var _ rules.Store = (*slow)(nil)
+
+// The worst that two pods can do: one calls at the last instant of its leases, the other at the first after them, with
+// clocks as far apart as they may be.
+func TestTheWorstTwoPodsCanDo(t *testing.T) {
+	for _, bound := range []time.Duration{0, 30 * time.Millisecond} {
+		for _, rate := range []channels.Rate{{Count: 1, Per: time.Second}, {Count: 20, Per: time.Minute}, {Count: 100, Per: time.Second}} {
+			for _, side := range []time.Duration{1, -1} {
+				synctest.Test(t, func(t *testing.T) {
+					store := &rulestest.Store{}
+					budget := []channels.Budget{{Key: "x", Rate: rate}}
+					ask := Ask{Urgent: true, Patience: time.Hour}
+					late := &Limits{Store: store, Clock: astray(side*bound, bound)}
+					early := &Limits{Store: store, Clock: astray(-side*bound, bound)}
+					var made calls
+					for range 5 {
+						var held [][]Pass
+						for range rate.Count {
+							p, err := late.Take(t.Context(), budget, ask)
+							if err != nil {
+								t.Fatal(err)
+							}
+							held = append(held, p)
+						}
+						for _, p := range held {
+							_, latest, _ := late.Clock()
+							time.Sleep(time.UnixMilli(p[0].until).Sub(latest) - time.Millisecond)
+							if Good(p) {
+								made.add()
+							}
+						}
+						for range rate.Count {
+							if _, err := early.Take(t.Context(), budget, ask); err != nil {
+								t.Fatal(err)
+							}
+							made.add()
+						}
+					}
+					made.check(t, rate)
+					closest := time.Hour
+					for i := range len(made.at) - rate.Count {
+						closest = min(closest, made.at[i+rate.Count].Sub(made.at[i]))
+					}
+					if most := rate.Per + 5*bound + rate.Per/20; closest > most {
+						t.Errorf("%v: the test is not sharp: %s at the closest", rate, closest)
+					}
+				})
+			}
+		}
+	}
+}
