@@ -119,6 +119,14 @@ func own(code, line string, after time.Duration) *channels.Failure {
 	return &channels.Failure{Kind: "dispatcher", Provider: "yizhan", Code: code, Class: channels.Throttled, Line: channels.Line(line), After: after}
 }
 
+// said is a failure in its own words, with its code.
+func said(f *channels.Failure) string {
+	if strings.Contains(f.Line, f.Code) {
+		return f.Line
+	}
+	return strings.TrimSpace(f.Code + " " + f.Line)
+}
+
 // admit asks for everything that a call of dl needs. A failure without After is final: the destination is gone.
 func (d *Dispatcher) admit(ctx context.Context, w *road, dl *schemas.Delivery, waits int, free func()) (*pass, *channels.Failure) {
 	p := &pass{d: d, road: w, free: free}
@@ -166,7 +174,7 @@ func (p *pass) enter(name string, waits int) *channels.Failure {
 		w.to[name] = t
 	}
 	if name != "" {
-		most := w.Traits().Slots
+		most := max(1, w.Traits().Slots)
 		if !t.quick {
 			most = max(1, most/4)
 		}
@@ -177,9 +185,9 @@ func (p *pass) enter(name string, waits int) *channels.Failure {
 	}
 	if ok, at, f := t.breaker.Allow(now); !ok {
 		if at.IsZero() {
-			return own("endpoint-disabled", f.Error(), 0)
+			return own("endpoint-disabled", said(f), 0)
 		}
-		return own("breaker-open", f.Error(), max(at.Sub(now), time.Millisecond))
+		return own("breaker-open", said(f), max(at.Sub(now), time.Millisecond))
 	}
 	t.running++
 	p.to = t

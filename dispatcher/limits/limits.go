@@ -252,7 +252,7 @@ func (b *budget) ask(ctx context.Context, l *Limits, q ask) (until, at int64, er
 	b.waiting = append(b.waiting, mine)
 	if !b.flying {
 		b.flying = true
-		go b.fly(l)
+		go b.fly(l) //nolint:contextcheck // it flies for all who ask, in time of its own
 	}
 	b.mu.Unlock()
 	select {
