@@ -82,9 +82,9 @@ func TestPodsShareTheBrokersRecord(t *testing.T) {
 	if len(at) < 100 {
 		t.Fatalf("%d calls in 2 s at %d in %s", len(at), rate.Count, rate.Per)
 	}
-	// A millisecond of grace: between the look at the pass and the instant taken the scheduler may pause.
+	// Some grace: between the look at the pass and the instant taken the scheduler may pause.
 	for i := range len(at) - rate.Count {
-		if d := at[i+rate.Count].Sub(at[i]); d < rate.Per-time.Millisecond {
+		if d := at[i+rate.Count].Sub(at[i]); d < rate.Per-20*time.Millisecond {
 			t.Fatalf("%d calls within %s", rate.Count+1, d)
 		}
 	}
