@@ -273,7 +273,7 @@ func (p *pass) done(ctx context.Context, dl *schemas.Delivery, f *channels.Failu
 		slowGauge.Dec()
 	}
 	before, _, _, _ := p.to.breaker.State()
-	if f == nil || !errors.Is(context.Cause(ctx), errShutdown) {
+	if f == nil || fromOutside(f) && !errors.Is(context.Cause(ctx), errShutdown) {
 		p.to.breaker.Done(now, told)
 	}
 	after, _, retry, _ := p.to.breaker.State()
@@ -289,9 +289,15 @@ func (p *pass) done(ctx context.Context, dl *schemas.Delivery, f *channels.Failu
 	if before != after {
 		p.d.logBreaker(w, p.to.name, after, retry, told)
 	}
-	if told != nil && told.Class == channels.Throttled && !channels.Narrow(f) {
+	if told != nil && told.Class == channels.Throttled && fromOutside(f) && !channels.Narrow(f) {
 		p.d.rest(ctx, w, dl, f)
 	}
+}
+
+// fromOutside says that a failure tells of the third party, not of what the channel does by itself: all its connections
+// are in use, all its providers rest.
+func fromOutside(f *channels.Failure) bool {
+	return f.Class != channels.Throttled || !strings.HasPrefix(f.Code, "dispatcher:") && !strings.HasPrefix(f.Code, "net:")
 }
 
 func (d *Dispatcher) logBreaker(w *road, to string, open bool, retry time.Time, f *channels.Failure) {

@@ -266,6 +266,24 @@ func TestABrokenThirdPartyIsLeftAlone(t *testing.T) {
 	})
 }
 
+// What a channel holds back by itself says nothing of the third party: the rate goes on for everybody else.
+func TestAChannelsOwnWaitsCloseNothing(t *testing.T) {
+	onRoads(t, func(r *rig) { r.Rates = map[string]channels.Rate{"mail": {Count: 30, Per: time.Minute}} }, func(r *rig) {
+		r.mail.answer = func(_ context.Context, d *schemas.Delivery, _ int) error {
+			if d.Event.ID == "0" {
+				return &channels.Failure{Kind: "email", Code: "net:busy", Class: channels.Throttled, After: time.Hour}
+			}
+			return nil
+		}
+		for i := range 10 {
+			r.publish("mails", fmt.Sprint(i), wang)
+			time.Sleep(time.Second)
+		}
+		r.want(r.story("9", time.Second), "mail accepted 1")
+		r.want(r.story("0", 0), "mail held 0")
+	})
+}
+
 func TestRefusedCredentialsUseNoAttempts(t *testing.T) {
 	wrong := &channels.Failure{Kind: "email", Code: "535 5.7.8", Class: channels.Auth, Line: "535 5.7.8 authentication failed"}
 	onRoads(t, nil, func(r *rig) {
