@@ -146,6 +146,8 @@ func TestWhatWaitsForARobotIsJoined(t *testing.T) {
 		}
 		time.Sleep(3 * time.Minute)
 		seen := map[string]int{}
+		bot.mu.Lock()
+		defer bot.mu.Unlock()
 		for _, call := range bot.joined {
 			for _, text := range call {
 				seen[text]++
