@@ -86,7 +86,7 @@ func (d *Dispatcher) callFor(ctx context.Context, w *road, waits int, ms []*memb
 		for i, m := range ms {
 			ds[i] = m.Delivery
 		}
-		dl, ok = w.Channel.(channels.Joiner).Join(ds)
+		dl, ok = join(w.Channel.(channels.Joiner), ds)
 	}
 	if !ok {
 		d.callFor(ctx, w, waits, ms[:len(ms)/2])
@@ -105,4 +105,14 @@ func (d *Dispatcher) callFor(ctx context.Context, w *road, waits int, ms []*memb
 		m.receipt, m.failure = r, f
 		close(m.done)
 	}
+}
+
+// join is Joiner.Join, where a panic means that these cannot be joined.
+func join(ch channels.Joiner, ds []*schemas.Delivery) (dl *schemas.Delivery, ok bool) {
+	defer func() {
+		if recover() != nil {
+			dl, ok = nil, false
+		}
+	}()
+	return ch.Join(ds)
 }

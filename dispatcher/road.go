@@ -119,6 +119,14 @@ func own(code, line string, after time.Duration) *channels.Failure {
 	return &channels.Failure{Kind: "dispatcher", Provider: "yizhan", Code: code, Class: channels.Throttled, Line: channels.Line(line), After: after}
 }
 
+// said is a failure in its own words, with its code.
+func said(f *channels.Failure) string {
+	if strings.Contains(f.Line, f.Code) {
+		return f.Line
+	}
+	return strings.TrimSpace(f.Code + " " + f.Line)
+}
+
 // admit asks for everything that a call of dl needs. A failure without After is final: the destination is gone.
 func (d *Dispatcher) admit(ctx context.Context, w *road, dl *schemas.Delivery, waits int, free func()) (*pass, *channels.Failure) {
 	p := &pass{d: d, road: w, free: free}
@@ -166,7 +174,7 @@ func (p *pass) enter(name string, waits int) *channels.Failure {
 		w.to[name] = t
 	}
 	if name != "" {
-		most := w.Traits().Slots
+		most := max(1, w.Traits().Slots)
 		if !t.quick {
 			most = max(1, most/4)
 		}
@@ -177,9 +185,9 @@ func (p *pass) enter(name string, waits int) *channels.Failure {
 	}
 	if ok, at, f := t.breaker.Allow(now); !ok {
 		if at.IsZero() {
-			return own("endpoint-disabled", f.Error(), 0)
+			return own("endpoint-disabled", said(f), 0)
 		}
-		return own("breaker-open", f.Error(), max(at.Sub(now), time.Millisecond))
+		return own("breaker-open", said(f), max(at.Sub(now), time.Millisecond))
 	}
 	t.running++
 	p.to = t
@@ -265,7 +273,7 @@ func (p *pass) done(ctx context.Context, dl *schemas.Delivery, f *channels.Failu
 		slowGauge.Dec()
 	}
 	before, _, _, _ := p.to.breaker.State()
-	if f == nil || !errors.Is(context.Cause(ctx), errShutdown) {
+	if f == nil || fromOutside(f) && !errors.Is(context.Cause(ctx), errShutdown) {
 		p.to.breaker.Done(now, told)
 	}
 	after, _, retry, _ := p.to.breaker.State()
@@ -281,9 +289,15 @@ func (p *pass) done(ctx context.Context, dl *schemas.Delivery, f *channels.Failu
 	if before != after {
 		p.d.logBreaker(w, p.to.name, after, retry, told)
 	}
-	if told != nil && told.Class == channels.Throttled && !channels.Narrow(f) {
+	if told != nil && told.Class == channels.Throttled && fromOutside(f) && !channels.Narrow(f) {
 		p.d.rest(ctx, w, dl, f)
 	}
+}
+
+// fromOutside says that a failure tells of the third party, not of what the channel does by itself: all its connections
+// are in use, all its providers rest.
+func fromOutside(f *channels.Failure) bool {
+	return f.Class != channels.Throttled || !strings.HasPrefix(f.Code, "dispatcher:") && !strings.HasPrefix(f.Code, "net:")
 }
 
 func (d *Dispatcher) logBreaker(w *road, to string, open bool, retry time.Time, f *channels.Failure) {

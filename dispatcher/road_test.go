@@ -146,6 +146,8 @@ func TestWhatWaitsForARobotIsJoined(t *testing.T) {
 		}
 		time.Sleep(3 * time.Minute)
 		seen := map[string]int{}
+		bot.mu.Lock()
+		defer bot.mu.Unlock()
 		for _, call := range bot.joined {
 			for _, text := range call {
 				seen[text]++
@@ -260,6 +262,24 @@ func TestABrokenThirdPartyIsLeftAlone(t *testing.T) {
 	})
 }
 
+// What a channel holds back by itself says nothing of the third party: the rate goes on for everybody else.
+func TestAChannelsOwnWaitsCloseNothing(t *testing.T) {
+	onRoads(t, func(r *rig) { r.Rates = map[string]channels.Rate{"mail": {Count: 30, Per: time.Minute}} }, func(r *rig) {
+		r.mail.answer = func(_ context.Context, d *schemas.Delivery, _ int) error {
+			if d.Event.ID == "0" {
+				return &channels.Failure{Kind: "email", Code: "net:busy", Class: channels.Throttled, After: time.Hour}
+			}
+			return nil
+		}
+		for i := range 10 {
+			r.publish("mails", fmt.Sprint(i), wang)
+			time.Sleep(time.Second)
+		}
+		r.want(r.story("9", time.Second), "mail accepted 1")
+		r.want(r.story("0", 0), "mail held 0")
+	})
+}
+
 func TestRefusedCredentialsUseNoAttempts(t *testing.T) {
 	wrong := &channels.Failure{Kind: "email", Code: "535 5.7.8", Class: channels.Auth, Line: "535 5.7.8 authentication failed"}
 	onRoads(t, nil, func(r *rig) {
@@ -312,11 +332,11 @@ func TestAReceiverThatIsGone(t *testing.T) {
 
 // Ten thousand destinations, one in a hundred hangs: the others do not notice.
 func TestHangingDestinationsDelayNobody(t *testing.T) {
-	const destinations, perSecond, seconds = 10_000, 250, 20
+	const destinations, perSecond, seconds = 10_000, 100, 20
 	run := func(t *testing.T, hanging int) (p99 time.Duration) {
 		onRoads(t, func(r *rig) {
 			r.Log = zap.NewNop()
-			r.web.traits.Slots = 16
+			r.web.traits.Slots = 8
 			r.Channels["web"] = partners{r.web}
 		}, func(r *rig) {
 			var mu sync.Mutex
@@ -359,7 +379,7 @@ func TestHangingDestinationsDelayNobody(t *testing.T) {
 						slow++
 					}
 				}
-				if slow < hanging/4 {
+				if slow < hanging/10 {
 					t.Errorf("the weather knows %d of %d that hang", slow, hanging)
 				}
 			}
@@ -381,7 +401,7 @@ func TestAHangingDestinationEndsTruthfully(t *testing.T) {
 			}
 			return nil
 		}
-		for i := range 20 {
+		for i := range 6 {
 			r.publish("hook", fmt.Sprintf("mute/%d", i), `{"category":"alert","to":[{"webhook":"web"}],"content":{"text":"x"}}`)
 		}
 		time.Sleep(1100 * time.Millisecond)
@@ -391,8 +411,8 @@ func TestAHangingDestinationEndsTruthfully(t *testing.T) {
 		if time.Since(begin) > time.Second {
 			t.Error("it waited")
 		}
-		time.Sleep(14 * time.Hour)
-		for i := range 20 {
+		time.Sleep(13 * time.Hour)
+		for i := range 6 {
 			s := r.story(fmt.Sprintf("mute/%d", i), 0)
 			if d := s.Deliveries[0]; d.State != schemas.Dead || d.Attempts > 6 {
 				t.Errorf("%d: %s after %d attempts", i, d.State, d.Attempts)

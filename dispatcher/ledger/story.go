@@ -271,7 +271,23 @@ func note(r *Record) schemas.Text {
 		case StepRetry:
 			return schemas.Text{Zh: "第 " + n + " 次尝试未成功", En: "attempt " + n + " failed"}
 		case StepThrottled:
-			return schemas.Text{Zh: "需要等待，不计入尝试次数", En: "has to wait, no attempt used up"}
+			t := schemas.Text{Zh: "需要等待，不计入尝试次数", En: "has to wait, no attempt used up"}
+			if r.Cause == nil || r.Cause.Kind != "dispatcher" || r.Cause.Line == "" {
+				return t
+			}
+			switch r.Cause.Code {
+			case "rate", "budget":
+				t = schemas.Text{
+					Zh: "按 " + r.Cause.Line + " 的速率排队，等待轮到，不计入尝试次数",
+					En: "waits for its turn at " + r.Cause.Line + ", no attempt used up",
+				}
+			case "breaker-open":
+				t = schemas.Text{
+					Zh: "暂停发送（起因：" + r.Cause.Line + "），不计入尝试次数",
+					En: "calls rest since " + r.Cause.Line + ", no attempt used up",
+				}
+			}
+			return t
 		case StepRefused:
 			return schemas.Text{Zh: "对方拒绝了凭据或通道设置，等待处理，不计入尝试次数", En: "credentials or settings were refused, waits for a person, no attempt used up"}
 		case StepCap:

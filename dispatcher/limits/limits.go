@@ -74,8 +74,9 @@ type budget struct {
 	waiting []*asking
 	flying  bool
 	pool    []int64 // ends of leases that nobody uses yet
-	used    int     // calls handed out since the flight before
-	since   int64
+	// used calls were handed out since then; demand is how many in the time of a lease, as last measured.
+	used, demand int
+	since        int64
 	// Only the flight under way has these.
 	trip   int64 // milliseconds of a slow trip to the record
 	flown  time.Time
@@ -251,7 +252,7 @@ func (b *budget) ask(ctx context.Context, l *Limits, q ask) (until, at int64, er
 	b.waiting = append(b.waiting, mine)
 	if !b.flying {
 		b.flying = true
-		go b.fly(l)
+		go b.fly(l) //nolint:contextcheck // it flies for all who ask, in time of its own
 	}
 	b.mu.Unlock()
 	select {
@@ -288,20 +289,23 @@ func (b *budget) fly(l *Limits) {
 		}
 		asks := b.waiting
 		b.waiting = nil
-		used, since := b.used, b.since
+		demand := max(b.demand, b.used)
 		b.mu.Unlock()
 		slices.SortStableFunc(asks, before)
 
 		begun := time.Now()
 		ctx, cancel := context.WithTimeout(context.Background(), flightTimeout)
-		answers, spare, now, until, err := b.serve(ctx, l, asks, used, since)
+		answers, spare, now, until, err := b.serve(ctx, l, asks, demand)
 		cancel()
 		b.trip = max(time.Since(begun).Milliseconds(), b.trip*3/4)
 
 		b.flown, b.tight = time.Now(), b.terms.hot() && slices.ContainsFunc(answers, func(at int64) bool { return at > 0 })
 
 		b.mu.Lock()
-		b.used, b.since = 0, now
+		if past := now - b.since; past >= b.terms.lease {
+			b.demand = int(int64(b.used) * b.terms.lease / past)
+			b.used, b.since = 0, now
+		}
 		for i, a := range asks {
 			switch {
 			case err != nil:
@@ -324,7 +328,7 @@ func (b *budget) fly(l *Limits) {
 }
 
 // serve asks the record for everybody at once: for each 0, granted, or when to come again; and how many were leased beyond.
-func (b *budget) serve(ctx context.Context, l *Limits, asks []*asking, used int, since int64) (answers []int64, spare int, now, until int64, err error) {
+func (b *budget) serve(ctx context.Context, l *Limits, asks []*asking, demand int) (answers []int64, spare int, now, until int64, err error) {
 	answers = make([]int64, len(asks))
 	t := b.terms
 	for tries := 0; ; tries++ {
@@ -354,9 +358,9 @@ func (b *budget) serve(ctx context.Context, l *Limits, asks []*asking, used int,
 			}
 		}
 		spare = 0
-		if t.hot() && granted > 0 && r.Turn <= now {
-			spare = min(int(int64(used)*t.lease/max(now-since, t.lease)), r.free(t, now)/2)
-			if spare > 0 {
+		if t.hot() && granted > 0 {
+			spare = min(demand, (r.free(t, now)-r.promised(t, now))/2)
+			if spare = max(spare, 0); spare > 0 {
 				r.take(t, spare, until)
 			}
 		}

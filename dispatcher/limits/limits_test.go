@@ -80,19 +80,22 @@ func TestNoWindowHoldsMoreThanTheRate(t *testing.T) {
 		{Count: 1000, Per: time.Second},
 		{Count: 300, Per: time.Minute},
 	} {
-		for _, seed := range []uint64{1, 2} {
+		for _, seed := range []uint64{0, 1, 2} { // 0: good clocks, a quick broker, no faults, so that nothing hides an error of milliseconds
 			t.Run(fmt.Sprintf("%d in %s, %d", rate.Count, rate.Per, seed), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					var mu sync.Mutex
 					rnd := rand.New(rand.NewPCG(seed, 1))
 					n := func(most int) int { mu.Lock(); defer mu.Unlock(); return rnd.IntN(most) }
-					store := &slow{delay: func() time.Duration { return time.Duration(n(8)) * time.Millisecond }}
+					store := &slow{delay: func() time.Duration { return time.Duration(n(1+7*int(seed))) * 500 * time.Microsecond }}
 					store.Fault = func(op string) string {
 						switch n(40) {
 						case 0:
+							if seed == 0 {
+								return ""
+							}
 							return "fail"
 						case 1:
-							if op == "swap" {
+							if op == "swap" && seed > 0 {
 								return "lost"
 							}
 						}
@@ -104,7 +107,8 @@ func TestNoWindowHoldsMoreThanTheRate(t *testing.T) {
 					var made calls
 					var wg sync.WaitGroup
 					for pod := range 7 {
-						l := &Limits{Store: store, Clock: astray(time.Duration(n(41)-20)*time.Millisecond, 20*time.Millisecond)}
+						bound := time.Duration(min(seed, 1)) * 20 * time.Millisecond
+						l := &Limits{Store: store, Clock: astray(bound*time.Duration(n(41)-20)/20, bound)}
 						for range 6 {
 							wg.Go(func() {
 								waited := 0
@@ -133,6 +137,9 @@ func TestNoWindowHoldsMoreThanTheRate(t *testing.T) {
 									case 1:
 										Back(passes)
 										continue
+									case 2, 3, 4, 5: // as late as may be: the least distance to calls of a later lease
+										_, latest, _ := l.Clock()
+										time.Sleep(time.UnixMilli(passes[0].until - 1).Sub(latest))
 									}
 									if Good(passes) {
 										made.add()
@@ -147,6 +154,7 @@ func TestNoWindowHoldsMoreThanTheRate(t *testing.T) {
 						t.Fatalf("only %d calls", len(made.at))
 					}
 					made.check(t, rate)
+					t.Logf("%d calls", len(made.at))
 				})
 			})
 		}
@@ -216,7 +224,7 @@ func TestABacklogUsesTheBudgetUp(t *testing.T) {
 func TestQuickBudgetsAreLeasedInBatches(t *testing.T) {
 	for _, count := range []int{100, 1000, 10_000} {
 		synctest.Test(t, func(t *testing.T) {
-			store := &rulestest.Store{}
+			store := &slow{delay: func() time.Duration { return 500 * time.Microsecond }}
 			l := &Limits{Store: store, Clock: exact}
 			b := channels.Budget{Key: "sms", Rate: channels.Rate{Count: count, Per: time.Second}}
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -400,3 +408,58 @@ func FuzzDecode(f *testing.F) {
 }
 
 var _ rules.Store = (*slow)(nil)
+
+// The worst that two pods can do: one calls at the last instant of its leases, the other at the first after them, with
+// clocks as far apart as they may be.
+func TestTheWorstTwoPodsCanDo(t *testing.T) {
+	for _, bound := range []time.Duration{0, 30 * time.Millisecond} {
+		for _, rate := range []channels.Rate{{Count: 1, Per: time.Second}, {Count: 20, Per: time.Minute}, {Count: 100, Per: time.Second}} {
+			for _, side := range []time.Duration{1, -1} {
+				synctest.Test(t, func(t *testing.T) {
+					store := &rulestest.Store{}
+					budget := []channels.Budget{{Key: "x", Rate: rate}}
+					ask := Ask{Urgent: true, Patience: time.Hour}
+					late := &Limits{Store: store, Clock: astray(side*bound, bound)}
+					early := &Limits{Store: store, Clock: astray(-side*bound, bound)}
+					var made calls
+					for range 5 {
+						var held [][]Pass
+						for range rate.Count {
+							p, err := late.Take(t.Context(), budget, ask)
+							if err != nil {
+								t.Fatal(err)
+							}
+							held = append(held, p)
+						}
+						for _, p := range held {
+							_, latest, _ := late.Clock()
+							time.Sleep(time.UnixMilli(p[0].until).Sub(latest) - time.Millisecond)
+							if Good(p) {
+								made.add()
+							}
+						}
+						for range rate.Count {
+							for { // it does not believe when to come, but tries and tries
+								_, err := early.Take(t.Context(), budget, Ask{Urgent: true})
+								w, ok := errors.AsType[*Wait](err)
+								if !ok {
+									break
+								}
+								time.Sleep(max(time.Until(w.At)-200*time.Millisecond, time.Millisecond))
+							}
+							made.add()
+						}
+					}
+					made.check(t, rate)
+					closest := time.Hour
+					for i := range len(made.at) - rate.Count {
+						closest = min(closest, made.at[i+rate.Count].Sub(made.at[i]))
+					}
+					if most := rate.Per + 5*bound + rate.Per/20; closest > most {
+						t.Errorf("%v: the test is not sharp: %s at the closest", rate, closest)
+					}
+				})
+			}
+		}
+	}
+}

@@ -200,11 +200,19 @@ func (r *record) serve(t terms, now int64, until int64, a ask) (bool, int64) {
 	if !a.urgent {
 		open = max(open, r.Yield)
 	}
-	if open <= now && (a.urgent || a.waited > 0 || r.Turn <= now) {
+	if open <= now && (a.urgent || a.waited > 0 || r.free(t, now) > r.promised(t, now)) {
 		r.take(t, 1, until)
 		return true, 0
 	}
 	return false, r.next(t, now, open, a)
+}
+
+// promised is how many calls those may need who were told a turn that is not over.
+func (r *record) promised(t terms, now int64) int {
+	if r.Turn <= now {
+		return 0
+	}
+	return (int((r.Turn-now-1)/t.turn) + 1) * t.each
 }
 
 // next gives whoever has to wait an instant to ask again, open or later.
