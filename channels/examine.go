@@ -128,7 +128,7 @@ func (x *Examination) Handshake(ctx context.Context, e Endpoint, conn net.Conn, 
 		c := tls.Client(conn, e.named(conf))
 		if err := c.HandshakeContext(ctx); err != nil {
 			_ = conn.Close()
-			return x.tlsFailed(e, err)
+			return x.TLSFailed(e, err)
 		}
 		secure = c
 		return x.TLSSeen(c.ConnectionState())
@@ -145,7 +145,8 @@ func (e Endpoint) named(conf *tls.Config) *tls.Config {
 	return conf
 }
 
-func (x *Examination) tlsFailed(e Endpoint, err error) Finding {
+// TLSFailed tells of a handshake that failed: the certificate that was shown, where there was one.
+func (x *Examination) TLSFailed(e Endpoint, err error) Finding {
 	f := FromNet(e.Kind, e.Provider, err, false)
 	if f.Code == "net:timeout-connect" {
 		f.Code = "net:timeout-response" // connected it was
