@@ -68,6 +68,8 @@ type Channel struct {
 	format format
 	url    *url.URL
 	client *http.Client
+	check  control // of every address that is connected to
+	roots  *x509.CertPool
 	now    func() time.Time
 }
 
@@ -122,13 +124,15 @@ func New(env channels.Env, decode func(into any) error) (channels.Channel, error
 		return nil, err
 	}
 	// Every slot of every priority may call at once.
-	conns := cfg.Slots * len(schemas.Priorities)
+	conns, check := cfg.Slots*len(schemas.Priorities), guard(r)
 	return &Channel{
 		traits: channels.Traits{Kind: kind, Provider: provider, Address: channels.None, Idempotent: true, Slots: cfg.Slots, Timeout: cfg.Timeout},
 		format: f,
 		url:    u,
+		check:  check,
+		roots:  roots,
 		client: &http.Client{
-			Transport: newTransport(guard(r), roots, conns, cfg.Timeout),
+			Transport: newTransport(check, roots, conns, cfg.Timeout),
 			// Followed, a redirect would carry the message to an address that nobody configured.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
@@ -198,22 +202,14 @@ func (c *Channel) Close() error {
 
 // Send posts the delivery once. Every error is a *channels.Failure.
 func (c *Channel) Send(ctx context.Context, d *schemas.Delivery) (channels.Receipt, error) {
-	body, header, err := c.format.request(d, c.now())
-	if err != nil { // the payload is no JSON; its text would show it
-		return channels.Receipt{}, &channels.Failure{Kind: kind, Provider: "dispatcher", Code: "dispatcher:bad-payload", Class: channels.Content}
+	req, err := c.request(d)
+	if err != nil {
+		return channels.Receipt{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.traits.Timeout)
 	defer cancel()
 	ctx, written := channels.TraceWritten(ctx)
-	req := (&http.Request{
-		Method: http.MethodPost, URL: c.url, Host: c.url.Host, Header: header,
-		Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
-		// A kept connection that turns out dead before anything was written is replaced.
-		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
-	}).WithContext(ctx)
-	header.Set("Content-Type", "application/json")
-	header.Set("User-Agent", "Yizhan")
-	resp, err := c.client.Do(req)
+	resp, err := c.client.Do(req.WithContext(ctx))
 	if err != nil {
 		return channels.Receipt{}, channels.FromNet(kind, provider, err, written())
 	}
@@ -225,6 +221,22 @@ func (c *Channel) Send(ctx context.Context, d *schemas.Delivery) (channels.Recei
 		return channels.Receipt{}, f
 	}
 	return channels.Receipt{ID: d.ID, Reply: channels.Line(resp.Status)}, nil
+}
+
+// request makes the one request of a delivery.
+func (c *Channel) request(d *schemas.Delivery) (*http.Request, error) {
+	body, header, err := c.format.request(d, c.now())
+	if err != nil { // the payload is no JSON; its text would show it
+		return nil, &channels.Failure{Kind: kind, Provider: "dispatcher", Code: "dispatcher:bad-payload", Class: channels.Content}
+	}
+	header.Set("Content-Type", "application/json")
+	header.Set("User-Agent", "Yizhan")
+	return &http.Request{
+		Method: http.MethodPost, URL: c.url, Host: c.url.Host, Header: header,
+		Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
+		// A kept connection that turns out dead before anything was written is replaced.
+		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
+	}, nil
 }
 
 // hide takes what may be a credential, the path and query of our own address, out of an answer's words.
