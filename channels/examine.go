@@ -217,9 +217,9 @@ func (x *Examination) Clock(ctx context.Context, theirs, ours time.Time, limit t
 		if off.Abs() <= 2*time.Second {
 			return Finding{Seen: Text("与对方一致", "agrees with theirs")}
 		}
-		out := Finding{Seen: Text("本机比对方快 %s", "ours is %s ahead of theirs", off)}
+		out := Finding{Seen: Text("本机比对方快 %s", "ours is %s ahead of theirs", short(off))}
 		if off < 0 {
-			out.Seen = Text("本机比对方慢 %s", "ours is %s behind theirs", -off)
+			out.Seen = Text("本机比对方慢 %s", "ours is %s behind theirs", short(-off))
 		}
 		if off.Abs() <= clockNotice {
 			return out
@@ -238,9 +238,16 @@ func (x *Examination) Clock(ctx context.Context, theirs, ours time.Time, limit t
 	})
 }
 
-// short writes a whole number of minutes or hours as people do.
+// short is a duration without its zeros: 5m, not 5m0s.
 func short(d time.Duration) string {
-	return strings.TrimSuffix(strings.TrimSuffix(d.String(), "0s"), "0m")
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }
 
 // HTTPTarget is an HTTP endpoint to examine.
@@ -336,7 +343,7 @@ func (t HTTPTarget) ask(ctx context.Context, transport http.RoundTripper) (*http
 // answered judges the answer. A receiver need not know OPTIONS: any answer shows that somebody is there.
 func (t HTTPTarget) answered(resp *http.Response, now time.Time) Finding {
 	if !t.Options {
-		return Finding{Seen: Text("HEAD / → %[1]s（只看主机在不在；没有不发消息的检查办法）", "HEAD / → %[1]s (shows the host alone: nothing but a message tells more)", resp.Status)}
+		return Finding{Seen: Text("HEAD / → %[1]s（主机在线）", "HEAD / → %[1]s (the host is there)", Line(resp.Status))}
 	}
 	out := Finding{Seen: Text("OPTIONS → %[1]s", "OPTIONS → %[1]s", Line(resp.Status))}
 	switch s := resp.StatusCode; {

@@ -24,11 +24,16 @@ const signedFor = 5 * time.Minute
 // Examine looks at the way to the receiver. A receiver of Standard Webhooks is asked OPTIONS, which changes nothing;
 // of a chat robot only the host is looked at, since it posts whatever its own address gets.
 func (c *Channel) Examine(ctx context.Context, x *channels.Examination) {
-	x.HTTP(ctx, channels.HTTPTarget{
+	ok := x.HTTP(ctx, channels.HTTPTarget{
 		Kind: kind, Provider: c.traits.Provider, URL: c.url, Control: c.check,
 		TLS:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: c.roots},
 		Options: c.traits.Provider == provider, Skew: signedFor,
 	})
+	if ok && c.traits.Provider != provider {
+		x.Step(ctx, "robot", channels.Text("机器人", "Robot"), func(context.Context) channels.Finding {
+			return channels.Finding{Level: channels.Unseen, Seen: channels.Text("地址、签名和关键词是否正确，只有发送消息才知道（--send-to 通道名）", "whether address, signature and keyword are right, only a message tells (--send-to with the channel’s name)")}
+		})
+	}
 }
 
 // masked are the headers that are a secret, or made of one, or new in every attempt.
