@@ -27,6 +27,7 @@ import (
 	"github.com/yizhan-dev/yizhan/dispatcher/broker"
 	"github.com/yizhan-dev/yizhan/dispatcher/deadletter"
 	"github.com/yizhan-dev/yizhan/dispatcher/ledger"
+	"github.com/yizhan-dev/yizhan/dispatcher/weather"
 	"github.com/yizhan-dev/yizhan/rules"
 	"github.com/yizhan-dev/yizhan/schemas"
 )
@@ -69,6 +70,7 @@ type Dispatcher struct {
 	book     atomic.Pointer[rules.Book]
 	backlog  atomic.Uint64
 	skewed   atomic.Bool // the clock is wrong: nothing that is capped is sent
+	calls    weather.Recorder
 }
 
 // SetBook changes the rules from the next message on.
@@ -123,7 +125,9 @@ func (d *Dispatcher) Run(ctx context.Context, plan, send bool) error {
 		}
 		loops.Go(func() { d.sweepNowAndThen(ctx) })
 		loops.Go(func() { d.watchClock(ctx) })
+		loops.Go(func() { d.reportWeather(ctx) })
 	}
+	defer d.publishWeather(context.WithoutCancel(ctx), time.Time{})
 	done := make(chan struct{})
 	go func() { loops.Wait(); close(done) }()
 	select {

@@ -150,6 +150,7 @@ func (d *Dispatcher) attempt(ctx context.Context, ch channels.Channel, j *job, f
 	if f != nil && !f.Maybe && r.State != schemas.Uncertain {
 		d.release(ctx, in, j, nil)
 	}
+	d.noteCall(j.Channel, f, r, took)
 	d.logAttempt(j, r, took)
 	return r, fence
 }

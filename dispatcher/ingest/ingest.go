@@ -8,6 +8,9 @@
 //	recorded.go the events themselves, for backtests
 //	story.go    what became of an event, and taking it back
 //	dead.go     dead letters and replays
+//	channels.go how the third parties are
+//	lint.go     what the rules say of a text
+//	preview.go  what would go out
 //	consents.go who agreed to what, and who refused
 //	problem.go  how this API says no
 //	serve.go    the server, its limits and its end
@@ -34,6 +37,7 @@ import (
 
 	"github.com/yizhan-dev/yizhan/channels"
 	"github.com/yizhan-dev/yizhan/dispatcher"
+	"github.com/yizhan-dev/yizhan/dispatcher/weather"
 	"github.com/yizhan-dev/yizhan/schemas"
 )
 
@@ -56,6 +60,7 @@ type server struct {
 	nobody  *key // stands in for a key that does not exist, so that it takes as long
 	trusted []netip.Prefix
 	bodies  *semaphore.Weighted
+	station *weather.Station
 
 	// accept stores checked events; nonce records one, false when it was seen before; healthy says why
 	// the broker cannot be used.
@@ -72,6 +77,7 @@ func New(cfg Config, d *dispatcher.Dispatcher, log *zap.Logger, extra map[string
 		return nil, err
 	}
 	s.d = d
+	s.station = &weather.Station{B: d.Broker}
 	s.accept, s.nonce, s.healthy = s.store, d.Broker.Nonce, d.Broker.Healthy
 	return s.handler(extra)
 }
@@ -123,7 +129,7 @@ func (s *server) routes() []route {
 	consents, replies := map[string]handler{}, map[string]handler{}
 	if !s.cfg.NoPublish || !s.cfg.NoOperate {
 		consents["POST"], replies["POST"] = s.postConsents, s.postReplies
-		rs = append(rs, route{"/v1/lint", map[string]handler{"POST": s.lint}})
+		rs = append(rs, route{"/v1/lint", map[string]handler{"POST": s.lint}}, route{"/v1/preview", map[string]handler{"POST": s.preview}})
 	}
 	if !s.cfg.NoOperate {
 		consents["GET"], consents["DELETE"] = s.listConsents, s.eraseConsent
@@ -135,6 +141,7 @@ func (s *server) routes() []route {
 			route{"/v1/dead", map[string]handler{"GET": s.listDead}},
 			route{"/v1/dead/{id}", map[string]handler{"GET": s.getDead}},
 			route{"/v1/replays", map[string]handler{"POST": s.replay}},
+			route{"/v1/channels", map[string]handler{"GET": s.listChannels}},
 		)
 	}
 	return rs
