@@ -15,6 +15,9 @@ import (
 // reportEvery is a variable for tests in virtual time.
 var reportEvery = time.Minute
 
+// reportTimeout bounds one report: the end of a process must not wait long for the weather.
+const reportTimeout = 3 * time.Second
+
 // noteCall counts a call for the weather, under the class that its record has.
 func (d *Dispatcher) noteCall(channel string, f *channels.Failure, r *ledger.Record, took time.Duration) {
 	class := channels.Class("")
@@ -42,7 +45,7 @@ func (d *Dispatcher) reportWeather(ctx context.Context) {
 
 // publishWeather publishes the minutes that are over, all where now is zero. Nothing happened: nothing is published.
 func (d *Dispatcher) publishWeather(ctx context.Context, now time.Time) {
-	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
 	defer cancel()
 	if !now.IsZero() {
 		for name, ch := range d.Channels {

@@ -14,7 +14,7 @@ import (
 func commands() []*cobra.Command {
 	return []*cobra.Command{
 		devCmd(), serveCmd(), configCmd(), rulesCmd(), lintCmd(),
-		previewCmd(), doctorCmd(),
+		previewCmd(), doctorCmd(), channelsCmd(),
 		publishCmd(), traceCmd(), deadCmd(), replayCmd(), consentCmd(),
 		versionCmd(),
 	}
