@@ -147,15 +147,20 @@ func (e Endpoint) named(conf *tls.Config) *tls.Config {
 
 // TLSFailed tells of a handshake that failed: the certificate that was shown, where there was one.
 func (x *Examination) TLSFailed(e Endpoint, err error) Finding {
-	f := FromNet(e.Kind, e.Provider, err, false)
-	if f.Code == "net:timeout-connect" {
-		f.Code = "net:timeout-response" // connected it was
-	}
+	f := connected(FromNet(e.Kind, e.Provider, err, false))
 	out := Finding{Failure: f, Seen: Text("TLS 握手失败", "the TLS handshake failed")}
 	if bad, ok := errors.AsType[*tls.CertificateVerificationError](err); ok && len(bad.UnverifiedCertificates) > 0 {
 		out.Seen = x.certificate(bad.UnverifiedCertificates[0])
 	}
 	return out
+}
+
+// connected corrects a failure that was met on a connection: a timeout there is not one of connecting.
+func connected(f *Failure) *Failure {
+	if f.Code == "net:timeout-connect" {
+		f.Code = "net:timeout-response"
+	}
+	return f
 }
 
 // TLSSeen tells version, certificate and dates of a handshake that succeeded.
@@ -302,7 +307,7 @@ func (x *Examination) HTTP(ctx context.Context, t HTTPTarget) bool {
 	ok := x.Step(ctx, "http", Text("HTTP 应答", "HTTP answer"), func(ctx context.Context) Finding {
 		resp, err := t.ask(ctx, transport)
 		if err != nil {
-			return Finding{Failure: FromNet(t.Kind, t.Provider, err, false), Seen: Text("没有应答", "no answer")}
+			return Finding{Failure: connected(FromNet(t.Kind, t.Provider, err, false)), Seen: Text("没有应答", "no answer")}
 		}
 		ours = x.Now()
 		theirs, _ = http.ParseTime(resp.Header.Get("Date"))

@@ -60,7 +60,7 @@ func newAuthority(t *testing.T) *authority {
 	return &authority{c, key, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})}
 }
 
-// sign makes a certificate for a name that ends after the given time, which may be past.
+// sign makes a certificate for a name, or an address, that ends after the given time, which may be past.
 func (a *authority) sign(t *testing.T, name string, until time.Duration) *tls.Config {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -68,8 +68,13 @@ func (a *authority) sign(t *testing.T, name string, until time.Duration) *tls.Co
 		t.Fatal(err)
 	}
 	c := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name},
 		NotBefore: time.Now().AddDate(0, -6, 0), NotAfter: time.Now().Add(until), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	if ip := net.ParseIP(name); ip != nil {
+		c.IPAddresses = []net.IP{ip}
+	} else {
+		c.DNSNames = []string{name}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, c, a.cert, key.Public(), a.key)
 	if err != nil {
@@ -402,4 +407,133 @@ func (c *clinic) webhook(t *testing.T, h http.HandlerFunc) {
 	t.Cleanup(s.Close)
 	_, port, _ := net.SplitHostPort(s.Listener.Addr().String())
 	c.config(t, "partner", "kind: webhook, url: \"https://hook.example.com:"+port+"/secret-path\", secret_file: whsec, ca_file: ca.pem, allow_private: true")
+}
+
+// Only --send-to sends, once, and says what became of it.
+func TestDoctorSends(t *testing.T) {
+	c := newClinic(t)
+	// The channel itself resolves as this machine does, so the address stands in the configuration.
+	s := &mailServer{implicit: true, tls: c.ca.sign(t, "127.0.0.1", days100)}
+	mails := func() int {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.mails
+	}
+	c.config(t, "mail", fmt.Sprintf("kind: email, host: 127.0.0.1, port: %d, ca_file: ca.pem, username: erp@example.com, password_file: password, from: erp@example.com", s.start(t)))
+	if r := c.examine(t, "mail"); r.code != exitOK || mails() != 0 {
+		t.Errorf("exit %d, %d mails\n%s", r.code, mails(), r.out)
+	}
+	r := c.examine(t, "mail", "--send-to", "li@example.com")
+	if r.code != exitOK || mails() != 1 || !strings.Contains(r.out, "to l***@example.com: accepted by the third party, its id 4F2A91") {
+		t.Errorf("exit %d, %d mails\n%s%s", r.code, mails(), r.out, r.err)
+	}
+	s.refuse = map[string]string{"RCPT": "550 5.1.1 no such user"}
+	if r = c.examine(t, "mail", "--send-to", "li@example.com"); r.code != exitProblem || !strings.Contains(r.out, "550 5.1.1 no such user") {
+		t.Errorf("exit %d\n%s", r.code, r.out)
+	}
+}
+
+func TestDoctorSendsTemplatesAndToWebhooks(t *testing.T) {
+	c := newClinic(t)
+	var got []sandbox.Item
+	var mu sync.Mutex
+	s, err := sandbox.StartSMS(sandbox.SMSConfig{AccessKeyID: "test-key", AccessKeySecret: "test-secret"}, func(i sandbox.Item) {
+		mu.Lock()
+		defer mu.Unlock()
+		got = append(got, i)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	posts := 0
+	hook := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		if r.Method == http.MethodPost {
+			posts++
+		}
+	}))
+	t.Cleanup(hook.Close)
+	c.write(t, "yizhan.yaml", "channels:\n  sms: {kind: sms, provider: aliyun, signature: 华星科技, endpoint: \""+s.URL()+"\", access_key_id_file: key, access_key_secret_file: secret}\n"+
+		"  partner: {kind: webhook, url: \""+hook.URL+"/x\", secret_file: whsec, allow_private: true}\n")
+	params := `{"customer":"华星"}`
+	for _, tt := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"sms", "--send-to", "13800138000", "--template", "invoice-due", "--params", params}, exitOK, "to 138****8000: accepted"},
+		{[]string{"partner", "--send-to", "partner"}, exitOK, "to partner: accepted"},
+		{[]string{"sms", "--send-to", "13800138000"}, exitUsage, "an SMS needs a template that was filed"},
+		{[]string{"sms", "--send-to", "13800138000", "--template", "nothing"}, exitUsage, `there is no template "nothing"`},
+		{[]string{"sms", "--send-to", "li@example.com"}, exitUsage, `"li@example.com" is not a mobile number`},
+		{[]string{"partner", "--send-to", "li@example.com"}, exitUsage, "give its own name, partner"},
+		{[]string{"--send-to", "partner"}, exitUsage, "--send-to goes with one channel"},
+		{[]string{"sms", "--template", "invoice-due"}, exitUsage, "--template and --params go with --send-to"},
+		{[]string{"fax"}, exitUsage, `there is no channel "fax"; there are partner, sms`},
+		{[]string{"sms", "--timeout", "0s"}, exitUsage, "must be more than 0"},
+	} {
+		if r := c.examine(t, tt.args...); r.code != tt.code || !strings.Contains(r.out+r.err, tt.want) {
+			t.Errorf("%v: exit %d, want %d and %q\n%s%s", tt.args, r.code, tt.code, tt.want, r.out, r.err)
+		}
+	}
+	mu.Lock()
+	if len(got) != 1 || posts != 1 || got[0].To != "13800138000" {
+		t.Errorf("%d SMS, %d posts, want one of each", len(got), posts)
+	}
+	mu.Unlock()
+	// Without names, all channels.
+	if r := c.examine(t, "-o", "json"); r.code != exitOK || !strings.Contains(r.out, `"channel": "partner"`) || !strings.Contains(r.out, `"channel": "sms"`) {
+		t.Errorf("exit %d\n%s", r.code, r.out)
+	}
+}
+
+// A far side that takes the connection and says nothing ends each step, and all of them, in time.
+func TestDoctorEndsInTime(t *testing.T) {
+	c := newClinic(t)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	for _, mode := range []string{"implicit", "starttls"} {
+		c.config(t, "mail", fmt.Sprintf("kind: email, host: mail.example.com, port: %d, tls: %s, from: erp@example.com", ln.Addr().(*net.TCPAddr).Port, mode))
+		begun := time.Now()
+		r := c.examine(t, "mail", "--step-timeout", "300ms", "--timeout", "10s")
+		if took := time.Since(begun); r.code != exitProblem || took > 5*time.Second || !strings.Contains(r.out, "net:timeout-response") {
+			t.Errorf("%s: exit %d after %s\n%s", mode, r.code, took, r.out)
+		}
+	}
+	// The total is shorter than the steps: the rest is not looked at, and says so.
+	for _, name := range []string{"mail.example.com", "example.com", "_dmarc.example.com"} {
+		c.dns.Set(name, "DROP")
+	}
+	r := c.examine(t, "mail", "--step-timeout", "5s", "--timeout", "500ms")
+	if r.code != exitProblem || !strings.Contains(r.out, "not looked at: the time for all steps is over") {
+		t.Errorf("exit %d\n%s", r.code, r.out)
+	}
+}
+
+// The guard of a webhook holds here too.
+func TestDoctorObeysTheGuard(t *testing.T) {
+	c := newClinic(t)
+	called := false
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called = true }))
+	t.Cleanup(s.Close)
+	_, port, _ := net.SplitHostPort(s.Listener.Addr().String())
+	c.config(t, "partner", "kind: webhook, url: \"https://hook.example.com:"+port+"/x\", secret_file: whsec")
+	r := c.examine(t, "partner")
+	if r.code != exitProblem || called || !strings.Contains(r.out, "dispatcher:blocked-") {
+		t.Errorf("exit %d, called %v\n%s", r.code, called, r.out)
+	}
+}
+
+func TestDoctorOfNamesThatAreNot(t *testing.T) {
+	c := newClinic(t)
+	c.config(t, "mail", "kind: email, host: no-such.example.com, from: erp@no-such.example.com")
+	r := c.examine(t, "mail")
+	if r.code != exitProblem || !strings.Contains(r.out, "net:dns-nxdomain") || !strings.Contains(r.out, "has neither MX nor A record") {
+		t.Errorf("exit %d\n%s", r.code, r.out)
+	}
 }

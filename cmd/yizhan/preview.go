@@ -228,7 +228,7 @@ func (u *ui) preview(p dispatcher.Preview) {
 	}
 	u.printf("%s → %s\n", u.paint(bold, tr("通道 ", "Channel ")+p.Channel)+tr("（", " (")+kind+tr("）", ")"), p.To)
 	if p.Problem != nil {
-		u.printf("  %s %s\n", u.paint(red, tr("无法生成：", "no message: ")), clean(problemLine(*p.Problem)))
+		u.printf("  %s%s\n", u.paint(red, tr("无法生成：", "no message: ")), clean(problemLine(*p.Problem)))
 		return
 	}
 	if p.Wire == nil {
