@@ -4,12 +4,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
-
-	"go.uber.org/zap"
 
 	"github.com/yizhan-dev/yizhan/channels"
 	"github.com/yizhan-dev/yizhan/channels/channeltest"
@@ -25,22 +21,9 @@ func TestPreviewIsWhatIsSent(t *testing.T) {
 		_, _ = w.Write([]byte(`{"Code":"OK","Message":"OK","BizId":"1"}`))
 	}))
 	t.Cleanup(far.Close)
-	dir := t.TempDir()
-	for _, name := range []string{"id", "secret"} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte("canary-"+name), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	ch, err := New(channels.Env{Name: "sms", Dir: dir, Log: zap.NewNop()}, func(into any) error {
-		*into.(*Config) = Config{Signature: "华星科技", Endpoint: far.URL, AccessKeyIDFile: "id", AccessKeySecretFile: "secret"}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = ch.Close() })
+	ch := openAt(t, far.URL)
 	d := channeltest.Delivery(1)
-	w, err := ch.(channels.Previewer).Preview(d)
+	w, err := ch.Preview(d)
 	if err != nil {
 		t.Fatal(err)
 	}
