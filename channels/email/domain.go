@@ -37,7 +37,7 @@ const maxSPF = 10
 // machine is none of the receivers' business.
 func (c *channel) examineSender(ctx context.Context, x *channels.Examination) {
 	s := senderDomain{x: x, provider: c.provider, domain: c.from.Address[strings.LastIndexByte(c.from.Address, '@')+1:]}
-	if _, err := netip.ParseAddr(strings.Trim(s.domain, "[]")); err == nil || !strings.Contains(s.domain, ".") {
+	if !public(s.domain) {
 		x.Step(ctx, "dns.mx", channels.Text("发件域", "Sender’s domain"), func(context.Context) channels.Finding {
 			return channels.Finding{Level: channels.Unseen, Seen: channels.Text("%[1]s 不是公网域名，不检查 MX、SPF、DKIM、DMARC", "%[1]s is no public domain: no MX, SPF, DKIM or DMARC to look at", s.domain)}
 		})
@@ -47,6 +47,16 @@ func (c *channel) examineSender(ctx context.Context, x *channels.Examination) {
 	spf := x.Step(ctx, "dns.spf", channels.Text("发件域 SPF", "Sender’s SPF"), s.spf)
 	x.Step(ctx, "dns.dkim", channels.Text("发件域 DKIM", "Sender’s DKIM"), s.dkim)
 	x.Step(ctx, "dns.dmarc", channels.Text("发件域 DMARC", "Sender’s DMARC"), func(ctx context.Context) channels.Finding { return s.dmarc(ctx, spf) })
+}
+
+// public says whether a domain can be in the public DNS: its last label is a top-level domain. Names within a company
+// (erp.local) and reserved ones (huaxing.example) are not.
+func public(domain string) bool {
+	if _, err := netip.ParseAddr(strings.Trim(domain, "[]")); err == nil {
+		return false
+	}
+	suffix, icann := publicsuffix.PublicSuffix(domain)
+	return icann || strings.Contains(suffix, ".")
 }
 
 type senderDomain struct {

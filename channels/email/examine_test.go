@@ -113,10 +113,17 @@ func TestExamineDMARCOfTheOrganisation(t *testing.T) {
 }
 
 func TestExamineWithoutAPublicDomain(t *testing.T) {
-	ch := openScript(t, play(t, speak("", nil)), func(c *Config) { c.From = "erp@localhost" })
-	steps := examine(t, ch, channeltest.StartDNS(t, channeltest.Zone{}), nil)
-	if steps["dns.mx"].Level != channels.Unseen || steps["dns.spf"].ID != "" {
-		t.Errorf("%+v", steps)
+	for _, from := range []string{"erp@localhost", "erp@erp.local", "erp@huaxing.example"} {
+		ch := openScript(t, play(t, speak("", nil)), func(c *Config) { c.From = from })
+		steps := examine(t, ch, channeltest.StartDNS(t, channeltest.Zone{}), nil)
+		if steps["dns.mx"].Level != channels.Unseen || steps["dns.spf"].ID != "" {
+			t.Errorf("%s: %+v", from, steps)
+		}
+	}
+	for domain, want := range map[string]bool{"example.com": true, "mail.example.com.cn": true, "中国.example": false, "xn--fiqs8s": true, "[192.0.2.1]": false, "erp.github.io": true} {
+		if public(domain) != want {
+			t.Errorf("%s: public is %v", domain, !want)
+		}
 	}
 }
 

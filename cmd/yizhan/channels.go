@@ -25,11 +25,12 @@ func channelsCmd() *cobra.Command {
 		Short: tr("各通道近一小时和近一天的情况：成功率、耗时、主要原因、熔断", "How each channel did in the last hour and day: success, latency, top causes, what is stopped"),
 		Long: tr(`汇总所有进程对第三方的调用：近一小时和近一天的成功率、耗时和主要失败原因，以及熔断和排队情况。
 走势图中每格的高度为成功率，“·”表示没有调用。各进程每分钟上报一次，最近两分钟的数字可能不全。
-驿站自身的决定（规则拦截、限速）不计入。退出码：0 正常，1 有通道已熔断或成功率低于九成。`,
+驿站自身的决定（规则拦截、限速）不计入。退出码：0 正常，1 有通道已熔断或异常（因收件人和内容以外的原因，失败超过一成）。`,
 			`Adds up the calls of all processes to each third party: success, latency and the top causes of failures in the last hour
 and day, what is stopped and what waits. In the trend the height is the share that succeeded, "·" is no call. Processes
 report once a minute, so the last two minutes may be incomplete. What Yizhan decides by itself (rules, its own limits) is
-not counted. Exit codes: 0 all is well, 1 a channel is stopped or less than nine of ten calls succeed.`),
+not counted. Exit codes: 0 all is well, 1 a channel is stopped or poor (more than one of ten calls fail for other reasons than
+recipient and content).`),
 		Example: "  yizhan channels\n  yizhan channels sms\n  yizhan channels -o json",
 		Args:    atMost(1),
 	}
@@ -102,12 +103,12 @@ func (u *ui) channels(list ingest.ChannelList) {
 	t := newTable(tr("通道", "CHANNEL"), tr("类型", "KIND"), tr("状态", "STATE"), tr("1 小时", "1 HOUR"), tr("成功率", "OK"), tr("走势", "TREND"), "P50", "P95",
 		tr("24 小时", "24 HOURS"), tr("成功率", "OK"), tr("走势", "TREND"), tr("排队", "QUEUED"))
 	for _, c := range list.Channels {
-		t.add(c.Name, kindOf(c), stateCell(c.State), c.Hour.Calls, share(c.Hour), trend(c.Hour, hourPoints), ms(c.Hour.P50), ms(c.Hour.P95),
+		t.add(c.Name, kindOf(c), stateCell(c.State), c.Hour.Calls, share(c.Hour), trend(c.Hour, hourPoints), took(c.Hour, c.Hour.P50), took(c.Hour, c.Hour.P95),
 			c.Day.Calls, share(c.Day), trend(c.Day, dayPoints), c.Queued)
 	}
 	t.print(u, "")
 	if list.Held > 0 {
-		u.printf(tr("\n另有 %d 条投递在等待（重试、时段、限速）\n", "\n%d more deliveries wait (retries, hours, limits)\n"), list.Held)
+		u.printf(tr("\n另有 %d 条投递在等待（重试、时段、限速）\n", "\nwaiting for an instant (retries, hours, limits): %d\n"), list.Held)
 	}
 	for _, c := range list.Channels {
 		if c.State == ingest.ChannelPoor || c.State == ingest.ChannelBroken {
@@ -133,7 +134,7 @@ func (u *ui) channel(c ingest.ChannelItem) {
 		t.add(tr("调用", "Calls"), s.span.Calls)
 		t.add(tr("成功率", "Succeeded"), share(s.span))
 		t.add(tr("走势", "Trend"), trend(s.span, s.n))
-		t.add(tr("耗时", "Latency"), fmt.Sprintf("P50 %s, P95 %s", ms(s.span.P50), ms(s.span.P95)))
+		t.add(tr("耗时", "Latency"), fmt.Sprintf("P50 %s, P95 %s", took(s.span, s.span.P50), took(s.span, s.span.P95)))
 		t.add(tr("结果", "Outcomes"), callOutcomes(s.span.Outcomes))
 		t.print(u, "  ")
 		u.causes(s.span)
@@ -196,10 +197,13 @@ func share(s ingest.ChannelSpan) string {
 	return strconv.FormatFloat(min(float64(100*s.OK)/float64(s.Calls), 99.9), 'f', 1, 64) + "%"
 }
 
-func ms(n int64) string {
+// took is a duration of a span's calls.
+func took(s ingest.ChannelSpan, n int64) string {
 	switch d := time.Duration(n) * time.Millisecond; {
-	case n == 0:
+	case s.Calls == 0:
 		return "-"
+	case n == 0:
+		return "<1ms"
 	case d < time.Second:
 		return d.String()
 	default:

@@ -25,8 +25,8 @@ type ChannelItem struct {
 	Name     string `json:"name"`
 	Kind     string `json:"kind,omitzero"` // "" for one that this process does not have in its configuration
 	Provider string `json:"provider,omitzero"`
-	// State is idle (no calls in the last hour), good, poor (less than nine of ten calls succeeded) or broken (calls
-	// to it, or to a destination of it, are stopped).
+	// State is idle (no calls in the last hour), good, poor (more than one of ten calls failed, those aside that failed
+	// for their recipient or content) or broken (calls to it, or to a destination of it, are stopped).
 	State  string        `json:"state"`
 	Queued uint64        `json:"queued"` // wait for a slot, or are being sent
 	Hour   ChannelSpan   `json:"hour"`
@@ -81,8 +81,12 @@ const (
 	ChannelBroken = "broken"
 )
 
-// poorBelow is the share of calls that succeed below which a channel is poor, in tenths.
-const poorBelow = 9
+// poor says whether the third party, or our account there, fails in more than one of ten calls. A wrong number or a
+// forbidden word says nothing about either.
+func poor(s weather.Span) bool {
+	failed := s.Calls - s.OK - s.Outcomes[string(channels.BadTarget)] - s.Outcomes[string(channels.Content)]
+	return 10*failed > s.Calls
+}
 
 func (s *server) listChannels(w *answer, r *http.Request) error {
 	if _, err := s.operate(w, r); err != nil {
@@ -138,7 +142,7 @@ func (s *server) channelItem(name string, w weather.Weather, queued uint64) Chan
 		item.State = ChannelBroken
 	case w.Hour.Calls == 0:
 		item.State = ChannelIdle
-	case 10*w.Hour.OK < poorBelow*w.Hour.Calls:
+	case poor(w.Hour):
 		item.State = ChannelPoor
 	}
 	return item

@@ -40,14 +40,19 @@ func TestChannelsTellTheWeather(t *testing.T) {
 	}
 	note(85, "sms", "", "")
 	note(15, "sms", "isv.AMOUNT_NOT_ENOUGH", channels.Config)
+	note(80, "numbers", "", "") // wrong numbers are nobody's weather
+	note(20, "numbers", "isv.MOBILE_NUMBER_ILLEGAL", channels.BadTarget)
 	note(1, "gone", "", "")
 	pod.Break(now, "gone", []channels.Broken{{Destination: "erp.example.com", Since: now, Cause: &channels.Failure{Kind: "webhook", Code: "http:503", Class: channels.Temporary}}})
 	if left, err := weather.Publish(t.Context(), r.d.Broker, "pod-1", pod.Take(time.Time{})); err != nil || len(left) > 0 {
 		t.Fatal(left, err)
 	}
 	var got ChannelList
-	eventually(t, "the summary is read", func() bool { got = list(); return len(got.Channels) == 2 })
-	gone, sms := got.Channels[0], got.Channels[1]
+	eventually(t, "the summary is read", func() bool { got = list(); return len(got.Channels) == 3 })
+	gone, numbers, sms := got.Channels[0], got.Channels[1], got.Channels[2]
+	if numbers.State != ChannelGood || numbers.Hour.OK != 80 {
+		t.Errorf("%+v", numbers)
+	}
 	if sms.State != ChannelPoor || sms.Hour.Calls != 100 || sms.Hour.OK != 85 || sms.Day.Outcomes["config"] != 15 {
 		t.Errorf("%+v", sms.Hour)
 	}
