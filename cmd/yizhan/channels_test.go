@@ -64,19 +64,19 @@ func weatherOf(t *testing.T) ingest.ChannelList {
 	return ingest.ChannelList{Time: at, Channels: []ingest.ChannelItem{idle, mail, partner, sms}, Held: 37}
 }
 
-func TestChannelsTranscripts(t *testing.T) {
-	a := serve(t)
-	list := weatherOf(t)
-	answerWith := func(l ingest.ChannelList) {
-		b, err := json.Marshal(l)
-		if err != nil {
-			t.Fatal(err)
-		}
-		a.mu.Lock()
-		a.answers["GET /v1/channels"] = string(b)
-		a.mu.Unlock()
+// answerChannels starts a server that gives this answer.
+func answerChannels(t *testing.T, l ingest.ChannelList) {
+	t.Helper()
+	b, err := json.Marshal(l)
+	if err != nil {
+		t.Fatal(err)
 	}
-	answerWith(list)
+	serve(t).answers["GET /v1/channels"] = string(b)
+}
+
+func TestChannelsTranscripts(t *testing.T) {
+	list := weatherOf(t)
+	answerChannels(t, list)
 	for name, args := range map[string][]string{"channels": {"channels"}, "channels-one": {"channels", "sms"}} {
 		for _, l := range []string{"zh", "en"} {
 			r := yizhan(t, "", append(args, "--lang", l)...)
@@ -97,7 +97,7 @@ func TestChannelsTranscripts(t *testing.T) {
 		t.Errorf("%s", r.out)
 	}
 	list.Channels = list.Channels[:2]
-	answerWith(list)
+	answerChannels(t, list)
 	if r := yizhan(t, "", "channels"); r.code != exitOK {
 		t.Errorf("all is well: exit %d", r.code)
 	}

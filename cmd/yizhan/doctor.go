@@ -234,7 +234,10 @@ func (d *doctor) examine(ctx context.Context, name string) (*examined, error) {
 	bar := d.ui.progress()
 	x := &channels.Examination{
 		Resolver: resolverAt(d.dns), Limit: d.step, Selectors: d.selectors, Now: d.now,
-		Begin: func(title schemas.Text) { bar.set(0, 0, say(title)+"…") },
+		Begin: func(title schemas.Text) {
+			bar = d.ui.progress() // each step is shown, however soon after the last
+			bar.set(0, 0, say(title)+"…")
+		},
 		Report: func(s channels.Step) {
 			bar.clear()
 			if told := e.add(s); !d.ui.json {

@@ -63,6 +63,7 @@ func TestPreviewTranscripts(t *testing.T) {
 		args []string
 	}{
 		{"invoice", exitOK, []string{"invoice-due", "--params", params}},
+		{"sms", exitOK, []string{"invoice-due", "--params", params, "--channel", "sms"}},
 		{"blocked", exitProblem, []string{"loan", "--channel", "sms"}},
 		{"missing", exitProblem, []string{"invoice-due", "--params", `{"customer":"x"}`, "--channel", "sms"}},
 	} {
