@@ -305,7 +305,7 @@ func (x *Examination) HTTP(ctx context.Context, t HTTPTarget) bool {
 	}
 	var theirs, ours time.Time
 	ok := x.Step(ctx, "http", Text("HTTP 应答", "HTTP answer"), func(ctx context.Context) Finding {
-		resp, err := t.ask(ctx, transport)
+		resp, err := t.ask(ctx, transport) //nolint:bodyclose // ask has read and closed it
 		if err != nil {
 			return Finding{Failure: connected(FromNet(t.Kind, t.Provider, err, false)), Seen: Text("没有应答", "no answer")}
 		}

@@ -123,12 +123,3 @@ func preview(book *rules.Book, open map[string]channels.Channel, q Draft, name s
 	}
 	return p
 }
-
-// Previews is [Previews] with the rules in force and the channels of this process.
-func (d *Dispatcher) Previews(q Draft, now time.Time) []Preview {
-	book := d.Book()
-	if book == nil {
-		return nil
-	}
-	return Previews(book, d.Channels, q, now)
-}
