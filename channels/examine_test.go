@@ -54,7 +54,9 @@ func TestExamineHTTP(t *testing.T) {
 		{"a login is wanted", answer(401), true, "ok dns, ok tcp, ok http, ok clock", ""},
 		{"the path is not there", answer(404), true, "ok dns, ok tcp, warn http, ok clock", "http:404"},
 		{"gone", answer(410), true, "ok dns, ok tcp, fail http, ok clock", "http:410"},
-		{"a redirect is not followed", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound) }, true, "ok dns, ok tcp, fail http, ok clock", "http:3xx"},
+		{"a redirect is not followed", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
+		}, true, "ok dns, ok tcp, fail http, ok clock", "http:3xx"},
 		{"in trouble", answer(503), true, "ok dns, ok tcp, warn http, ok clock", "http:503"},
 		{"hangs up", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, true, "ok dns, ok tcp, fail http, skip clock", "net:reset"},
 		{"a robot is not asked", answer(500), false, "ok dns, ok tcp, ok http, ok clock", ""},
