@@ -43,15 +43,21 @@ func (d *Dispatcher) reportWeather(ctx context.Context) {
 	}
 }
 
+// broken lists what calls of a channel are stopped now.
+func broken(ch channels.Channel) []channels.Broken {
+	if w, ok := channels.As[channels.Watched](ch); ok {
+		return w.Broken()
+	}
+	return nil
+}
+
 // publishWeather publishes the minutes that are over, all where now is zero. Nothing happened: nothing is published.
 func (d *Dispatcher) publishWeather(ctx context.Context, now time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
 	defer cancel()
 	if !now.IsZero() {
 		for name, ch := range d.Channels {
-			if w, ok := channels.As[channels.Watched](ch); ok { // as of the minute that ends
-				d.calls.Break(now.Add(-reportEvery), name, w.Broken())
-			}
+			d.calls.Break(now.Add(-reportEvery), name, broken(ch)) // as of the minute that ends
 		}
 	}
 	left, err := weather.Publish(ctx, d.Broker, d.Worker, d.calls.Take(now))
