@@ -163,7 +163,7 @@ type plainChannel struct{ Channel }
 func (plainChannel) Preview(*schemas.Delivery) (Wire, error) { return Wire{}, errors.New("here") }
 
 // An optional interface is found behind decorators.
-func TestAs(t *testing.T) {
+func TestOptionalInterfacesBehindDecorators(t *testing.T) {
 	ch := Limit(Limit(plainChannel{}, Rate{1, time.Second}), Rate{1, time.Hour})
 	if _, direct := ch.(Previewer); direct {
 		t.Fatal("the decorator passes it on by itself: the test shows nothing")
