@@ -128,7 +128,7 @@ func (x *Examination) Handshake(ctx context.Context, e Endpoint, conn net.Conn, 
 		c := tls.Client(conn, e.named(conf))
 		if err := c.HandshakeContext(ctx); err != nil {
 			_ = conn.Close()
-			return x.tlsFailed(e, err)
+			return x.TLSFailed(e, err)
 		}
 		secure = c
 		return x.TLSSeen(c.ConnectionState())
@@ -145,16 +145,22 @@ func (e Endpoint) named(conf *tls.Config) *tls.Config {
 	return conf
 }
 
-func (x *Examination) tlsFailed(e Endpoint, err error) Finding {
-	f := FromNet(e.Kind, e.Provider, err, false)
-	if f.Code == "net:timeout-connect" {
-		f.Code = "net:timeout-response" // connected it was
-	}
+// TLSFailed tells of a handshake that failed: the certificate that was shown, where there was one.
+func (x *Examination) TLSFailed(e Endpoint, err error) Finding {
+	f := connected(FromNet(e.Kind, e.Provider, err, false))
 	out := Finding{Failure: f, Seen: Text("TLS 握手失败", "the TLS handshake failed")}
 	if bad, ok := errors.AsType[*tls.CertificateVerificationError](err); ok && len(bad.UnverifiedCertificates) > 0 {
 		out.Seen = x.certificate(bad.UnverifiedCertificates[0])
 	}
 	return out
+}
+
+// connected corrects a failure that was met on a connection: a timeout there is not one of connecting.
+func connected(f *Failure) *Failure {
+	if f.Code == "net:timeout-connect" {
+		f.Code = "net:timeout-response"
+	}
+	return f
 }
 
 // TLSSeen tells version, certificate and dates of a handshake that succeeded.
@@ -216,9 +222,9 @@ func (x *Examination) Clock(ctx context.Context, theirs, ours time.Time, limit t
 		if off.Abs() <= 2*time.Second {
 			return Finding{Seen: Text("与对方一致", "agrees with theirs")}
 		}
-		out := Finding{Seen: Text("本机比对方快 %s", "ours is %s ahead of theirs", off)}
+		out := Finding{Seen: Text("本机比对方快 %s", "ours is %s ahead of theirs", short(off))}
 		if off < 0 {
-			out.Seen = Text("本机比对方慢 %s", "ours is %s behind theirs", -off)
+			out.Seen = Text("本机比对方慢 %s", "ours is %s behind theirs", short(-off))
 		}
 		if off.Abs() <= clockNotice {
 			return out
@@ -237,9 +243,16 @@ func (x *Examination) Clock(ctx context.Context, theirs, ours time.Time, limit t
 	})
 }
 
-// short writes a whole number of minutes or hours as people do.
+// short is a duration without its zeros: 5m, not 5m0s.
 func short(d time.Duration) string {
-	return strings.TrimSuffix(strings.TrimSuffix(d.String(), "0s"), "0m")
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }
 
 // HTTPTarget is an HTTP endpoint to examine.
@@ -292,9 +305,9 @@ func (x *Examination) HTTP(ctx context.Context, t HTTPTarget) bool {
 	}
 	var theirs, ours time.Time
 	ok := x.Step(ctx, "http", Text("HTTP 应答", "HTTP answer"), func(ctx context.Context) Finding {
-		resp, err := t.ask(ctx, transport)
+		resp, err := t.ask(ctx, transport) //nolint:bodyclose // ask has read and closed it
 		if err != nil {
-			return Finding{Failure: FromNet(t.Kind, t.Provider, err, false), Seen: Text("没有应答", "no answer")}
+			return Finding{Failure: connected(FromNet(t.Kind, t.Provider, err, false)), Seen: Text("没有应答", "no answer")}
 		}
 		ours = x.Now()
 		theirs, _ = http.ParseTime(resp.Header.Get("Date"))
@@ -335,7 +348,7 @@ func (t HTTPTarget) ask(ctx context.Context, transport http.RoundTripper) (*http
 // answered judges the answer. A receiver need not know OPTIONS: any answer shows that somebody is there.
 func (t HTTPTarget) answered(resp *http.Response, now time.Time) Finding {
 	if !t.Options {
-		return Finding{Seen: Text("HEAD / → %[1]s（只看主机在不在；没有不发消息的检查办法）", "HEAD / → %[1]s (shows the host alone: nothing but a message tells more)", resp.Status)}
+		return Finding{Seen: Text("HEAD / → %[1]s（主机在线）", "HEAD / → %[1]s (the host is there)", Line(resp.Status))}
 	}
 	out := Finding{Seen: Text("OPTIONS → %[1]s", "OPTIONS → %[1]s", Line(resp.Status))}
 	switch s := resp.StatusCode; {

@@ -11,33 +11,6 @@ import (
 	"github.com/yizhan-dev/yizhan/schemas"
 )
 
-type told struct{ channels.Channel }
-
-func (told) Reports(*http.Request, []byte) ([]channels.Report, channels.ReportAnswer, error) {
-	return nil, channels.ReportAnswer{}, nil
-}
-
-func (told) Lookup(context.Context, *schemas.Delivery, time.Time) (channels.Lookup, error) {
-	return channels.Lookup{}, nil
-}
-
-// A rate hides nothing of what a channel can do.
-func TestALimitedChannelCanDoTheSame(t *testing.T) {
-	ch := channels.Limit(told{}, channels.Rate{Count: 1, Per: time.Second})
-	if _, ok := channels.As[channels.Reporter](ch); !ok {
-		t.Error("no receipts any more")
-	}
-	if _, ok := channels.As[channels.Reconciler](ch); !ok {
-		t.Error("cannot be asked any more")
-	}
-	if _, ok := channels.As[channels.Collector](ch); ok {
-		t.Error("does what the channel cannot")
-	}
-	if _, ok := channels.As[channels.Reporter](nil); ok {
-		t.Error("no channel, and it takes receipts")
-	}
-}
-
 func TestReceiptSettingsThatContradict(t *testing.T) {
 	for name, c := range map[string]struct {
 		r    channels.Receipts

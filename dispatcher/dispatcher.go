@@ -30,6 +30,7 @@ import (
 	"github.com/yizhan-dev/yizhan/dispatcher/deadletter"
 	"github.com/yizhan-dev/yizhan/dispatcher/ledger"
 	"github.com/yizhan-dev/yizhan/dispatcher/limits"
+	"github.com/yizhan-dev/yizhan/dispatcher/weather"
 	"github.com/yizhan-dev/yizhan/rules"
 	"github.com/yizhan-dev/yizhan/schemas"
 )
@@ -76,6 +77,7 @@ type Dispatcher struct {
 	Tenants []string
 	book    atomic.Pointer[rules.Book]
 	backlog atomic.Uint64
+	calls   weather.Recorder
 	skewed  atomic.Bool             // the clock is wrong: nothing that is capped is sent
 	broker  atomic.Pointer[reading] // its clock
 
@@ -157,7 +159,9 @@ func (d *Dispatcher) Run(ctx context.Context, plan, send bool) error {
 		}
 		loops.Go(func() { d.sweepNowAndThen(ctx) })
 		loops.Go(func() { d.watchClock(ctx) })
+		loops.Go(func() { d.reportWeather(ctx) })
 	}
+	defer d.publishWeather(context.WithoutCancel(ctx), time.Time{})
 	done := make(chan struct{})
 	go func() { loops.Wait(); close(done) }()
 	select {

@@ -13,4 +13,4 @@ func (d *Dispatcher) SweepBelow(ctx context.Context, channel string, p schemas.P
 }
 
 // Idle makes idle hours of virtual time cheap.
-func Idle() { fetchWait, watchEvery = 10*time.Minute, 10*time.Minute }
+func Idle() { fetchWait, watchEvery, reportEvery = 10*time.Minute, 10*time.Minute, 10*time.Minute }

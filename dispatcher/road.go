@@ -402,3 +402,25 @@ func (d *Dispatcher) Weather() []Weather {
 	})
 	return out
 }
+
+// maxTold is how many stopped destinations of a channel are told.
+const maxTold = 24
+
+// Broken lists the destinations to which calls rest, the longest first; it is a [channels.Watched].
+func (w *road) Broken() []channels.Broken {
+	var out []channels.Broken
+	w.mu.Lock()
+	if w.open > 0 {
+		for _, to := range w.to {
+			if open, since, retry, cause := to.breaker.State(); open {
+				out = append(out, channels.Broken{Destination: to.name, Since: since, RetryAt: retry, Cause: cause})
+			}
+		}
+	}
+	w.mu.Unlock()
+	if ch, ok := w.Channel.(channels.Watched); ok { // breakers of its own, such as those of several providers
+		out = append(out, ch.Broken()...)
+	}
+	slices.SortFunc(out, func(a, b channels.Broken) int { return a.Since.Compare(b.Since) })
+	return out[:min(len(out), maxTold)]
+}

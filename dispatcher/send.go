@@ -180,6 +180,7 @@ func (d *Dispatcher) attempt(ctx context.Context, w *road, j *job, fence uint64)
 	if f != nil && !f.Maybe && r.State != schemas.Uncertain {
 		d.release(ctx, in, j, nil)
 	}
+	d.noteCall(j.Channel, f, r, took)
 	d.logAttempt(j, r, row, took)
 	return r, fence
 }

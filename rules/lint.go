@@ -38,6 +38,21 @@ type Measurer interface {
 	Measure(in Input) (size Size, ok bool)
 }
 
+// Pricer is a [Guard] that knows what an SMS costs; not ok when no price is configured.
+type Pricer interface {
+	Price(parts int) (amount, currency string, ok bool)
+}
+
+// Price is what an SMS of that many parts costs, such as "0.09", "CNY"; not ok when no price is configured.
+func (b *Book) Price(parts int) (amount, currency string, ok bool) {
+	for _, g := range b.guards {
+		if p, is := g.(Pricer); is {
+			return p.Price(parts)
+		}
+	}
+	return "", "", false
+}
+
 // Lint judges a message as planning and sending do, by the same guards, and reports all that they
 // found. Where in.Now is zero there is no clock: what would only have to wait is left out.
 func (b *Book) Lint(in Input) Report {

@@ -137,6 +137,16 @@ func (b *Book) Plan(e *schemas.Event, channels Channels, now time.Time) (Plan, *
 	return Plan{choice, p.planned}, nil
 }
 
+// One makes the delivery of an event for one recipient over one channel, rendered, whatever the routes say: for looking
+// at a message that is not sent. The delivery is there with a refusal too, without its message.
+func (b *Book) One(e *schemas.Event, to schemas.Recipient, channel string, channels Channels, now time.Time) (*schemas.Delivery, *Refusal) {
+	p := planner{book: b, event: e, channels: channels, now: now}
+	if channels.address(channel) == addressNone {
+		to = schemas.Recipient{Webhook: channel}
+	}
+	return p.bare(to, channel)
+}
+
 // planner is one planning under way.
 type planner struct {
 	book     *Book

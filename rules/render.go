@@ -325,6 +325,23 @@ func paramPointer(name string) string {
 	return "/data/params/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
 }
 
+// Codes lists the provider's template codes that the templates name for a channel of that kind, sorted.
+func (b *Book) Codes(channel, kind string) []string {
+	codes := map[string]bool{}
+	for _, set := range b.templates {
+		if t := set.find(channel, kind); t != nil && t.code != "" {
+			codes[t.code] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(codes))
+}
+
+// HasText says whether a template has a text for a channel of that kind. Webhooks need none.
+func (b *Book) HasText(template, channel, kind string) bool {
+	set, ok := b.templates[template]
+	return ok && (kind == kindWebhook || set.find(channel, kind) != nil)
+}
+
 // Templates lists the names of the templates and, for each, the channels and kinds it has texts for.
 func (b *Book) Templates() map[string][]string {
 	out := make(map[string][]string, len(b.templates))

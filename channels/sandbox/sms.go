@@ -37,7 +37,7 @@ type SMSConfig struct {
 }
 
 // SMS is a stand-in of Aliyun's Dysmsapi (2017-05-25) over HTTP on loopback. It knows SendSms to
-// one number and QuerySendDetails, and checks the RPC signature, the clock, the nonce and the AccessKey as Aliyun
+// one number, QuerySendDetails, QuerySmsSign and QuerySmsTemplate, and checks the RPC signature, the clock, the nonce and the AccessKey as Aliyun
 // does. What it does with a message depends on the number, so that any failure can be had from
 // outside:
 //
@@ -57,6 +57,9 @@ type SMSConfig struct {
 //	199 0000 0013  HTTP 200 with something that is not JSON
 //	199 0000 0014  accepted; the query says delivered
 //	anything else  accepted; the query says that the receipt is awaited
+//
+// A signature or template code that contains 审核中 or PENDING is under review, one with 未通过 or REJECTED was refused;
+// nothing is sent under either.
 type SMS struct {
 	*web
 	cfg   SMSConfig
@@ -125,6 +128,10 @@ func (s *SMS) serve(w http.ResponseWriter, r *http.Request) {
 		s.send(w, r)
 	case "QuerySendDetails":
 		s.query(w, r.Form)
+	case "QuerySmsSign":
+		s.querySign(w, r.Form.Get("SignName"))
+	case "QuerySmsTemplate":
+		s.queryTemplate(w, r.Form.Get("TemplateCode"))
 	default:
 		s.refuse(w, refusal{http.StatusNotFound, "InvalidAction.NotFound", "Specified api is not found, please check your url and method."})
 	}
@@ -228,7 +235,10 @@ func (s *SMS) send(w http.ResponseWriter, r *http.Request) {
 	case sign == "" || strings.ContainsAny(sign, "【】[]"):
 		s.refuse(w, refusal{code: "isv.SMS_SIGNATURE_ILLEGAL", message: "该账号下找不到对应签名"})
 		return
-	case template == "":
+	case reviewOf(sign) != approved:
+		s.refuse(w, refusal{code: "isv.SIGN_STATE_ILLEGAL", message: "签名状态不合法"})
+		return
+	case template == "", reviewOf(template) != approved:
 		s.refuse(w, refusal{code: "isv.SMS_TEMPLATE_ILLEGAL", message: "该账号下找不到对应模板"})
 		return
 	case param != "" && json.Unmarshal([]byte(param), &params) != nil:

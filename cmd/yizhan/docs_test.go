@@ -165,3 +165,83 @@ func TestDocumentationMail(t *testing.T) {
 		t.Error("the two pages have different examples")
 	}
 }
+
+// The transcripts in docs/doctor.md are what the program prints, and its commands are taken by it.
+func TestDocumentationOfThirdParties(t *testing.T) {
+	for file, l := range map[string]string{"doctor.md": "en", "doctor.zh-CN.md": "zh"} {
+		t.Run(file, func(t *testing.T) {
+			b, err := os.ReadFile(filepath.Join("../../docs", file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := newStudio(t)
+			conf, err := os.ReadFile(filepath.Join(c.dir, "yizhan.yaml"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.write(t, "yizhan.yaml", strings.Replace(string(conf), "provider: aliyun,", `provider: aliyun, endpoint: "http://127.0.0.1:1",`, 1)) // nobody outside is asked
+			answerChannels(t, weatherOf(t))
+			t.Chdir(c.dir)
+			shown, tried := 0, 0
+			for _, block := range regexp.MustCompile("(?s)```(sh)?\n(.*?)```").FindAllStringSubmatch(string(b), -1) {
+				if block[1] != "sh" {
+					shown++
+					if !isTranscript(t, block[2], l) {
+						t.Errorf("no golden file has this transcript (-update writes the files, not the page):\n%s", block[2])
+					}
+					continue
+				}
+				for line := range strings.Lines(block[2]) {
+					if !strings.HasPrefix(line, "yizhan ") {
+						continue
+					}
+					tried++
+					args := strings.Fields(line)[1:]
+					if i := slices.Index(args, ">"); i > 0 {
+						args = args[:i]
+					}
+					if i := slices.Index(args, "--send-to"); i > 0 { // TestDoctorSends has it
+						args = slices.Delete(args, i, i+2)
+					}
+					if args[0] == "doctor" {
+						args = append(args, "--dns", c.dns.Addr(), "--step-timeout", "1s")
+					}
+					if r := yizhan(t, "", args...); r.code != exitOK && r.code != exitProblem || strings.Contains(r.err, "error") {
+						t.Errorf("%sexit %d: %s", line, r.code, r.err)
+					}
+				}
+			}
+			if shown < 9 || tried < 9 {
+				t.Errorf("only %d transcripts and %d commands found", shown, tried)
+			}
+		})
+	}
+}
+
+// isTranscript says whether a golden file of that language has the text, less the exit codes.
+func isTranscript(t *testing.T, text, l string) bool {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(goldenDir, "*-"+l+".txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if regexp.MustCompile(`(?m)^--- exit \d+\n`).ReplaceAllString(string(b), "") == text {
+			return true
+		}
+	}
+	return false
+}
+
+// goldenDir is absolute: a test may change the working directory.
+var goldenDir = func() string {
+	dir, err := filepath.Abs(filepath.Join("testdata", "cli"))
+	if err != nil {
+		panic(err)
+	}
+	return dir
+}()

@@ -14,6 +14,7 @@ import (
 func commands() []*cobra.Command {
 	return []*cobra.Command{
 		devCmd(), serveCmd(), configCmd(), rulesCmd(), lintCmd(),
+		previewCmd(), doctorCmd(), channelsCmd(),
 		publishCmd(), attachCmd(), traceCmd(), deadCmd(), replayCmd(), explainCmd(), consentCmd(), mailLoginCmd(),
 		versionCmd(),
 	}

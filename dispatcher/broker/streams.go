@@ -25,6 +25,7 @@ const (
 	Receipts   = "RECEIPTS"   // what third parties reported and nobody has settled yet
 	Limits     = "LIMITS"     // one record a budget of calls to a third party
 	Nonces     = "NONCES"     // nonces of signed requests, seen by any pod
+	Stats      = "STATS"      // what became of the calls to third parties, a summary a minute, channel and pod
 )
 
 // EventSubject is where producers publish an event.
@@ -55,6 +56,9 @@ func LedgerDelivery(tenant, recipient, deliveryID string) string {
 func DeadSubject(tenant, channel, cause, id string) string {
 	return "yz.dead." + tenant + "." + Token(channel) + "." + Token(cause) + "." + id
 }
+
+// StatsSubject is where a worker's summaries of a channel go.
+func StatsSubject(channel, worker string) string { return "yz.stats." + channel + "." + Token(worker) }
 
 // Token makes a subject token of any text: letters, digits, - and _ stay, the rest becomes _.
 func Token(s string) string {
@@ -122,6 +126,11 @@ func (b *Broker) layout() []jetstream.StreamConfig {
 		{
 			Name: Nonces, Subjects: []string{"yz.nonce.>"}, Retention: jetstream.LimitsPolicy, MaxMsgsPerSubject: 1,
 			MaxAge: 15 * time.Minute, Duplicates: duplicates,
+		},
+		{
+			// A summary has 0.2 to 2 KiB. Full, the oldest go: it is weather, not a ledger.
+			Name: Stats, Subjects: []string{"yz.stats.>"}, Retention: jetstream.LimitsPolicy, MaxAge: 25 * time.Hour, MaxBytes: 256 << 20,
+			Compression: jetstream.S2Compression, Duplicates: duplicates,
 		},
 	}
 	for i := range s {

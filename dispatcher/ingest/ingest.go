@@ -9,6 +9,9 @@
 //	story.go    what became of an event, and taking it back
 //	dead.go     dead letters and replays
 //	receipts.go what third parties report
+//	channels.go how the third parties are
+//	lint.go     what the rules say of a text
+//	preview.go  what would go out
 //	consents.go who agreed to what, and who refused
 //	unsubscribe.go the page behind a mail's link, by which its reader refuses more
 //	problem.go  how this API says no
@@ -37,6 +40,7 @@ import (
 
 	"github.com/yizhan-dev/yizhan/channels"
 	"github.com/yizhan-dev/yizhan/dispatcher"
+	"github.com/yizhan-dev/yizhan/dispatcher/weather"
 	"github.com/yizhan-dev/yizhan/schemas"
 )
 
@@ -63,6 +67,7 @@ type server struct {
 	bodies  *semaphore.Weighted
 	// unsubscribes bounds what strangers make this process write.
 	unsubscribes *rate.Limiter
+	station      *weather.Station
 
 	// accept stores checked events; nonce records one, false when it was seen before; healthy says why
 	// the broker cannot be used.
@@ -81,6 +86,7 @@ func New(cfg Config, d *dispatcher.Dispatcher, log *zap.Logger, extra map[string
 		return nil, err
 	}
 	s.d = d
+	s.station = &weather.Station{B: d.Broker}
 	s.accept, s.nonce, s.healthy, s.takeReports = s.store, d.Broker.Nonce, d.Broker.Healthy, d.TakeReports
 	return s.handler(extra)
 }
@@ -138,7 +144,7 @@ func (s *server) routes() []route {
 	consents, replies := map[string]handler{}, map[string]handler{}
 	if !s.cfg.NoPublish || !s.cfg.NoOperate {
 		consents["POST"], replies["POST"] = s.postConsents, s.postReplies
-		rs = append(rs, route{"/v1/lint", map[string]handler{"POST": s.lint}})
+		rs = append(rs, route{"/v1/lint", map[string]handler{"POST": s.lint}}, route{"/v1/preview", map[string]handler{"POST": s.preview}})
 	}
 	if !s.cfg.NoOperate {
 		consents["GET"], consents["DELETE"] = s.listConsents, s.eraseConsent
@@ -152,6 +158,7 @@ func (s *server) routes() []route {
 			route{"/v1/replays", map[string]handler{"POST": s.replay}},
 			route{"/v1/explain", map[string]handler{"POST": s.explain}},
 			route{"/v1/explain/unknown", map[string]handler{"GET": s.unknown}},
+			route{"/v1/channels", map[string]handler{"GET": s.listChannels}},
 		)
 	}
 	return rs

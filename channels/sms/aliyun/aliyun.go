@@ -56,7 +56,9 @@ type Channel struct {
 	traits    channels.Traits
 	transport channels.Transport
 	clients   chan *client // the idle ones
-	now       func() time.Time
+	// Where it calls, for looking at it and for showing what would be sent.
+	scheme, host, region string
+	now                  func() time.Time
 }
 
 var (
@@ -116,7 +118,8 @@ func New(env channels.Env, decode func(into any) error) (channels.Channel, error
 		},
 		transport: newTransport(n),
 		clients:   make(chan *client, n),
-		now:       time.Now,
+		scheme:    scheme, host: host, region: cfg.Region,
+		now: time.Now,
 	}
 	for range n {
 		cl, err := newClient(c.transport, scheme, host, cfg.Region, id, key)
@@ -178,30 +181,10 @@ func (c *Channel) Close() error {
 
 // Send calls SendSms once (help.aliyun.com/document_detail/419273.html). Every error is a *channels.Failure.
 func (c *Channel) Send(ctx context.Context, d *schemas.Delivery) (channels.Receipt, error) {
-	req := dysmsapi.CreateSendSmsRequest()
-	req.PhoneNumbers = sms.Number(d.To.Phone)
-	req.SignName = d.Message.Signature
-	if req.SignName == "" {
-		req.SignName = c.traits.Signature
+	req, refused := c.request(d)
+	if refused != nil {
+		return channels.Receipt{}, refused
 	}
-	req.TemplateCode = d.Message.Code
-	req.OutId = d.ID // echoed by receipts and QuerySendDetails; shorter than 256 characters
-	if len(d.Message.Params) > 0 {
-		b, err := json.Marshal(d.Message.Params)
-		if err != nil {
-			return channels.Receipt{}, ours("dispatcher:bad-params", channels.Content, "")
-		}
-		req.TemplateParam = string(b)
-	}
-	switch {
-	case req.PhoneNumbers == "":
-		return channels.Receipt{}, ours("dispatcher:no-number", channels.BadTarget, "")
-	case req.TemplateCode == "":
-		return channels.Receipt{}, ours("dispatcher:no-template-code", channels.Content, "")
-	case sms.Length(req.SignName, d.Message.Text) > sms.MaxLength:
-		return channels.Receipt{}, ours("dispatcher:text-too-long", channels.Content, "")
-	}
-
 	ctx, cancel := context.WithTimeout(ctx, c.traits.Timeout)
 	defer cancel()
 	cl, err := c.take(ctx)
@@ -219,6 +202,34 @@ func (c *Channel) Send(ctx context.Context, d *schemas.Delivery) (channels.Recei
 		return channels.Receipt{}, f
 	}
 	return channels.Receipt{ID: resp.BizId, Reply: channels.Line(resp.Message)}, nil
+}
+
+// request is the one SendSms of a delivery.
+func (c *Channel) request(d *schemas.Delivery) (*dysmsapi.SendSmsRequest, *channels.Failure) {
+	req := dysmsapi.CreateSendSmsRequest()
+	req.PhoneNumbers = sms.Number(d.To.Phone)
+	req.SignName = d.Message.Signature
+	if req.SignName == "" {
+		req.SignName = c.traits.Signature
+	}
+	req.TemplateCode = d.Message.Code
+	req.OutId = d.ID // echoed by receipts and QuerySendDetails; shorter than 256 characters
+	if len(d.Message.Params) > 0 {
+		b, err := json.Marshal(d.Message.Params)
+		if err != nil {
+			return nil, ours("dispatcher:bad-params", channels.Content, "")
+		}
+		req.TemplateParam = string(b)
+	}
+	switch {
+	case req.PhoneNumbers == "":
+		return nil, ours("dispatcher:no-number", channels.BadTarget, "")
+	case req.TemplateCode == "":
+		return nil, ours("dispatcher:no-template-code", channels.Content, "")
+	case sms.Length(req.SignName, d.Message.Text) > sms.MaxLength:
+		return nil, ours("dispatcher:text-too-long", channels.Content, "")
+	}
+	return req, nil
 }
 
 // take waits for an idle client, within ctx.
