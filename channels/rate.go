@@ -77,6 +77,9 @@ func Limit(ch Channel, r Rate) Channel {
 	return l
 }
 
+// Unwrap is for [As].
+func (l limited) Unwrap() Channel { return l.Channel }
+
 // park gives the next free turn.
 func (l limited) park() time.Duration {
 	turn := l.parked.Reserve()
