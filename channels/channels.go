@@ -44,6 +44,11 @@ type Lookup struct {
 type Receipt struct {
 	ID    string // its id for the message: BizId, queue id; may be empty
 	Reply string // its words, one line, masked
+	// Provider is who took it, where a channel has several; Parts and Cost ("0.09 CNY") what it charges for an SMS, where a
+	// price is set.
+	Provider string
+	Parts    int
+	Cost     string
 }
 
 // Address is what a channel needs to know of a recipient.

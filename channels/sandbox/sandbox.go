@@ -38,7 +38,9 @@ type Sandbox struct {
 // Credentials are what the stand-ins accept. They open nothing else.
 type Credentials struct {
 	Username, Password           string // SMTP
-	AccessKeyID, AccessKeySecret string // SMS
+	AccessKeyID, AccessKeySecret string // SMS, Aliyun
+	Tencent                      TencentKeys
+	Huawei                       HuaweiKeys
 	WebhookSecret                string // whsec_ and base64
 }
 
@@ -47,6 +49,8 @@ func Start(cfg Config) (*Sandbox, error) {
 	s := &Sandbox{credentials: Credentials{
 		Username: "yizhan", Password: rand.Text(),
 		AccessKeyID: "LTAI5t" + rand.Text()[:18], AccessKeySecret: rand.Text(),
+		Tencent:       TencentKeys{SecretID: "AKID" + rand.Text(), SecretKey: rand.Text(), AppID: "1400000001"},
+		Huawei:        HuaweiKeys{AppKey: rand.Text(), AppSecret: rand.Text(), Sender: "8823040504797"},
 		WebhookSecret: newSecret(),
 	}}
 	var err error
@@ -57,6 +61,7 @@ func Start(cfg Config) (*Sandbox, error) {
 	}
 	if s.SMS, err = StartSMS(SMSConfig{
 		Addr: cfg.SMSAddr, AccessKeyID: s.credentials.AccessKeyID, AccessKeySecret: s.credentials.AccessKeySecret,
+		Tencent: s.credentials.Tencent, Huawei: s.credentials.Huawei,
 		Templates: cfg.SMSTemplates,
 	}, s.inbox.Add); err != nil {
 		return nil, errors.Join(err, s.Close())
