@@ -93,7 +93,30 @@ func configFlag(cmd *cobra.Command) *string {
 type channelSection struct {
 	Kind      string `yaml:"kind"`
 	Provider  string `yaml:"provider"`
+	API       string `yaml:"api"`
 	Signature string `yaml:"signature"`
+	Providers []struct {
+		Provider string `yaml:"provider"`
+		API      string `yaml:"api"`
+	} `yaml:"providers"`
+}
+
+// profile is the SMS provider, or the providers, whose rules hold, as the opened channel would name them.
+func (c channelSection) profile() string {
+	name := func(provider, api string) string {
+		if provider == "httpapi" {
+			return api // a description of one's own has no profile: the strict one holds
+		}
+		return provider
+	}
+	if len(c.Providers) == 0 {
+		return name(c.Provider, c.API)
+	}
+	var names []string
+	for _, p := range c.Providers {
+		names = append(names, name(p.Provider, p.API))
+	}
+	return strings.Join(names, "+")
 }
 
 // rulesFile is a compiled rules file and its text, for showing.
@@ -116,8 +139,9 @@ type rulesSource struct {
 	} `yaml:"routes"`
 	Guards    map[string]strictyaml.Section `yaml:"guards"`
 	Templates map[string]map[string]struct {
-		Code   string        `yaml:"code"`
-		Params []rules.Param `yaml:"params"`
+		Code   string            `yaml:"code"`
+		Codes  map[string]string `yaml:"codes"`
+		Params []rules.Param     `yaml:"params"`
 	} `yaml:"templates"`
 }
 

@@ -33,10 +33,14 @@ type Record struct {
 	Took   int64     `json:"took_ms,omitzero"`
 	// Again: the copy had been handed to a worker before. If that one died in the call, the third party
 	// may have the message twice.
-	Again   bool           `json:"again,omitzero"`
-	Receipt string         `json:"receipt,omitzero"` // the third party's id
-	Reply   string         `json:"reply,omitzero"`   // its words
-	Cause   *schemas.Cause `json:"cause,omitzero"`
+	Again   bool   `json:"again,omitzero"`
+	Receipt string `json:"receipt,omitzero"` // the third party's id
+	Reply   string `json:"reply,omitzero"`   // its words
+	// Provider took it, of a channel with several; Parts and Cost are what it charges, as [channels.Receipt] has them.
+	Provider string         `json:"provider,omitzero"`
+	Parts    int            `json:"parts,omitzero"`
+	Cost     string         `json:"cost,omitzero"`
+	Cause    *schemas.Cause `json:"cause,omitzero"`
 	// Review is what the rules found in a message that was sent all the same, for a person to look at.
 	Review []schemas.Hit `json:"review,omitzero"`
 	// Step names what led here when the state alone does not say it, see the constants.

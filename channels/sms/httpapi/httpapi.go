@@ -425,7 +425,7 @@ func (c *Channel) judge(a reply) (channels.Receipt, *channels.Failure) {
 	ok2xx := a.status >= 200 && a.status < 300
 	message := channels.Line(ans.Message.str(a.at))
 	if ok2xx && a.readable && ans.Success.isTrue(a.at) {
-		return channels.Receipt{ID: channels.Line(ans.MessageID.str(a.at)), Reply: message}, nil
+		return channels.Receipt{ID: word(ans.MessageID.str(a.at)), Reply: message}, nil
 	}
 	code := ""
 	if a.readable {
@@ -448,7 +448,7 @@ func (c *Channel) judge(a reply) (channels.Receipt, *channels.Failure) {
 }
 
 func (c *Channel) coded(a reply, code, message string) *channels.Failure {
-	f := &channels.Failure{Kind: kind, Provider: c.api.Provider, Code: channels.Line(code), Class: c.api.classOf(code), Line: message}
+	f := &channels.Failure{Kind: kind, Provider: c.api.Provider, Code: word(code), Class: c.api.classOf(code), Line: message}
 	switch f.Class {
 	case channels.Unknown:
 		f.Maybe = true
@@ -464,6 +464,17 @@ func (c *Channel) coded(a reply, code, message string) *channels.Failure {
 		}
 	}
 	return f
+}
+
+// word is a provider's id or code: short, printable, and not masked, since it is no number of a person.
+func word(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r <= ' ' || r > '~' {
+			return -1
+		}
+		return r
+	}, s)
+	return s[:min(len(s), 128)]
 }
 
 // maxWait bounds what a provider may ask for.

@@ -104,7 +104,7 @@ func (c *Channel) harmless(f *channels.Failure, d *schemas.Delivery) *channels.F
 
 // fate is what one record says.
 func (c *Channel) fate(r records, at scope) channels.Lookup {
-	l := channels.Lookup{Found: true, State: schemas.Accepted, Receipt: channels.Receipt{ID: channels.Line(r.MessageID.str(at))}}
+	l := channels.Lookup{Found: true, State: schemas.Accepted, Receipt: channels.Receipt{ID: word(r.MessageID.str(at))}}
 	switch {
 	case r.Delivered.isTrue(at):
 		l.State = schemas.Delivered
@@ -118,7 +118,7 @@ func (c *Channel) fate(r records, at scope) channels.Lookup {
 
 // undelivered is the failure that a receipt reports: its code is the platform's, or a carrier's own.
 func (c *Channel) undelivered(r records, at scope) *channels.Failure {
-	code := cmp.Or(channels.Line(r.Code.str(at)), "UNKNOWN")
+	code := cmp.Or(word(r.Code.str(at)), "UNKNOWN")
 	class := c.api.classOf(code)
 	if class == channels.Permanent && sms.Carrier(code) {
 		class = channels.BadTarget
@@ -158,7 +158,7 @@ func (c *Channel) reports(_ *http.Request, body []byte) ([]channels.Report, chan
 	for _, item := range items {
 		at := scope{Item: item, Body: parsed}
 		r := channels.Report{
-			DeliveryID: rc.Records.ID.str(at), MessageID: channels.Line(rc.Records.MessageID.str(at)),
+			DeliveryID: rc.Records.ID.str(at), MessageID: word(rc.Records.MessageID.str(at)),
 			Phone: phone(rc.Records.Phone.str(at)), At: rc.Records.Time.when(at),
 		}
 		switch {
