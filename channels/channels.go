@@ -73,6 +73,12 @@ type Traits struct {
 	// Idempotent: the third party knows a repeat by the delivery's id, so an unknown outcome may be sent again
 	// as often as any failure. Neither Once nor Idempotent: it is sent again one time.
 	Idempotent bool
+	// Receipts: the third party reports of each message whether it arrived. Accepted is then not the end: the
+	// delivery waits for the report, and is asked about ([Reconciler]) when none comes.
+	Receipts bool
+	// Bounces: the third party reports only what did not arrive, and silence is good news. Accepted waits for
+	// it only where another channel would take over.
+	Bounces bool
 	// Capped: counts against the daily cap of the recipient's number.
 	Capped bool
 	// Signature is the SMS signature that the provider will put in front, without brackets.

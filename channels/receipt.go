@@ -1,11 +1,45 @@
 package channels
 
 import (
+	"context"
 	"net/http"
 	"time"
 
 	"github.com/yizhan-dev/yizhan/schemas"
 )
+
+// Receipts is the section receipts of a channel that is a [Reporter]: who may report to
+// POST /v1/receipts/<channel>/<token> what became of messages.
+type Receipts struct {
+	// TokenFile or TokenEnv holds the secret end of the address, one a line, two while rotating; each has 24 to
+	// 128 letters, digits, - and _.
+	TokenFile string   `yaml:"token_file,omitempty"`
+	TokenEnv  string   `yaml:"token_env,omitempty"`
+	Networks  []string `yaml:"networks,omitempty"` // where reports may come from; default all
+	// Poll: no report can reach us, so the third party is only asked.
+	Poll bool `yaml:"poll,omitempty"`
+}
+
+// On says whether what becomes of messages is to be found out at all.
+func (r Receipts) On() bool { return r.Pushed() || r.Poll }
+
+// Pushed says whether reports may come over HTTP.
+func (r Receipts) Pushed() bool { return r.TokenFile != "" || r.TokenEnv != "" }
+
+// Check refuses settings that contradict one another; asks says whether the channel is a [Reconciler].
+// The error is a [*schemas.Invalid].
+func (r Receipts) Check(asks bool) error {
+	switch {
+	case r.Poll && !asks:
+		return BadSetting("receipts/poll", "这种通道无法查询结果，只能接收回执", "this kind cannot be asked; it can only be told")
+	case r.Poll && r.Pushed():
+		return BadSetting("receipts/poll", "poll 用于收不到推送的情形；填写令牌后，缺失的回执本来就会查询，请去掉 poll",
+			"poll is for where no push can arrive; with a token, missing receipts are asked about anyway: leave poll out")
+	case len(r.Networks) > 0 && !r.Pushed():
+		return BadSetting("receipts/token_file", "填写 networks 时须同时提供 token_file 或 token_env", "networks needs token_file or token_env")
+	}
+	return nil
+}
 
 // Reporter is a channel whose third party reports by HTTP push what became of messages.
 type Reporter interface {
@@ -14,6 +48,13 @@ type Reporter interface {
 	// wants to hear once all reports are stored. An error means that the body is none of its pushes: it is
 	// refused with answer.Status, or 400 where that is 0.
 	Reports(r *http.Request, body []byte) (reports []Report, answer ReportAnswer, err error)
+}
+
+// Collector is a channel that fetches the reports about its messages itself.
+type Collector interface {
+	// Collect fetches until ctx ends, and hands them to store. What store has taken must not be fetched again;
+	// what it has not (an error) must.
+	Collect(ctx context.Context, store func(context.Context, []Report) error)
 }
 
 // Report is one receipt of a third party, or one reply of a person.

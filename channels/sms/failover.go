@@ -47,6 +47,8 @@ type Config struct {
 	Providers []strictyaml.Section `yaml:"providers"`
 	// Shadow is a provider that every message is checked against without being sent.
 	Shadow strictyaml.Section `yaml:"shadow,omitempty"`
+	// Receipts lets the providers push receipts and replies; each adds ?provider=NAME to the address.
+	Receipts channels.Receipts `yaml:"receipts,omitempty"`
 }
 
 // share is what a provider has besides, as one of several.
@@ -191,6 +193,7 @@ func openSeveral(env channels.Env, section strictyaml.Section, providers map[str
 	}
 	s.traits = channels.Traits{
 		Kind: "sms", Provider: strings.Join(names, "+"), Address: channels.Phone, Once: true, Capped: true,
+		Receipts:  cfg.Receipts.On(),
 		Signature: cfg.Signature, Slots: cfg.Slots, Timeout: cfg.Timeout,
 	}
 	if cfg.Shadow.Present() {
@@ -202,8 +205,12 @@ func openSeveral(env channels.Env, section strictyaml.Section, providers map[str
 			return nil, errors.Join(err, m.ch.Close())
 		}
 	}
-	if !slices.ContainsFunc(s.members, func(m *member) bool { _, ok := channels.As[channels.Reconciler](m.ch); return ok }) {
-		return s, nil // nobody can be asked
+	asks := slices.ContainsFunc(s.members, func(m *member) bool { _, ok := channels.As[channels.Reconciler](m.ch); return ok })
+	if err := cfg.Receipts.Check(asks); err != nil {
+		return nil, err
+	}
+	if !asks {
+		return s, nil
 	}
 	return asking{s}, nil
 }
@@ -211,8 +218,9 @@ func openSeveral(env channels.Env, section strictyaml.Section, providers map[str
 func openMember(env channels.Env, part, whole strictyaml.Section, providers map[string]channels.Factory, at string) (*member, error) {
 	m := &member{weight: 1}
 	var notHere struct {
-		Kind any `yaml:"kind"`
-		Rate any `yaml:"rate"`
+		Kind     any `yaml:"kind"`
+		Rate     any `yaml:"rate"`
+		Receipts any `yaml:"receipts"`
 	}
 	if err := errors.Join(part.Peek(&m.share), part.Peek(&notHere)); err != nil {
 		return nil, err
@@ -236,6 +244,8 @@ func openMember(env channels.Env, part, whole strictyaml.Section, providers map[
 		return nil, bad("kind", "kind 写在通道上，不写在服务商上", "kind belongs to the channel")
 	case notHere.Rate != nil:
 		return nil, bad("rate", "rate 写在通道上，不写在服务商上", "rate belongs to the channel")
+	case notHere.Receipts != nil:
+		return nil, bad("receipts", "receipts 写在通道上，不写在服务商上", "receipts belongs to the channel")
 	case !memberName.MatchString(m.Name):
 		return nil, bad("name", "名称只能使用小写字母、数字、- 和 _，以字母开头", "a name is made of a-z, 0-9, - and _, and begins with a letter")
 	case m.weight < 0 || m.weight > maxWeight:

@@ -51,6 +51,8 @@ type Config struct {
 	Endpoint string `yaml:"endpoint,omitempty"`
 	// Settings are those that the description names; a secret one is given as <name>_file or <name>_env.
 	Settings map[string]string `yaml:"settings,omitempty"`
+	// Receipts lets the provider push receipts and replies.
+	Receipts channels.Receipts `yaml:"receipts,omitempty"`
 }
 
 // Channel sends through one account at one provider. Safe for concurrent use.
@@ -109,6 +111,12 @@ func New(env channels.Env, decode func(into any) error) (channels.Channel, error
 	if err != nil {
 		return nil, channels.BadSetting("api", "接口描述有误："+err.Error(), "the description of the interface is wrong: "+err.Error())
 	}
+	switch err := cfg.Receipts.Check(api.Lookup != nil); {
+	case err != nil:
+		return nil, err
+	case cfg.Receipts.Pushed() && api.Receipts == nil:
+		return nil, channels.BadSetting("receipts", "接口描述 "+cfg.API+" 没有说明回执的格式", "the description "+cfg.API+" does not say what receipts look like")
+	}
 	endpoint, err := sms.Endpoint(cmp.Or(cfg.Endpoint, api.Endpoint))
 	if err != nil {
 		return nil, err
@@ -122,7 +130,7 @@ func New(env channels.Env, decode func(into any) error) (channels.Channel, error
 	c := &Channel{
 		traits: channels.Traits{
 			Kind: kind, Provider: api.Provider, Address: channels.Phone,
-			Once: true, Capped: true, Signature: cfg.Signature,
+			Once: true, Capped: true, Signature: cfg.Signature, Receipts: cfg.Receipts.On(),
 			Slots: slots, Timeout: cmp.Or(cfg.Timeout, defaultTimeout),
 		},
 		api: api, endpoint: endpoint, settings: settings, secrets: secrets, now: time.Now,
