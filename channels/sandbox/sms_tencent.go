@@ -35,10 +35,10 @@ func (s *SMS) tencent(w http.ResponseWriter, r *http.Request) {
 	}
 	var in struct {
 		PhoneNumberSet                                                 []string
-		SmsSdkAppId, SignName, TemplateId, SessionContext, PhoneNumber string //nolint:revive // the wire's names
+		SmsSdkAppId, SignName, TemplateId, SessionContext, PhoneNumber string
 		TemplateParamSet                                               []string
 		BeginTime, EndTime, Limit, Offset                              int64
-		TemplateIdSet                                                  []int64 //nolint:revive // the wire's name
+		TemplateIdSet                                                  []int64
 		International                                                  int
 	}
 	action := r.Header.Get("X-TC-Action")

@@ -250,7 +250,7 @@ func openMember(env channels.Env, part, whole strictyaml.Section, providers map[
 		return nil, bad("name", "名称只能使用小写字母、数字、- 和 _，以字母开头", "a name is made of a-z, 0-9, - and _, and begins with a letter")
 	case m.weight < 0 || m.weight > maxWeight:
 		return nil, bad("weight", fmt.Sprintf("权重须在 0 到 %d 之间", maxWeight), fmt.Sprintf("the weight must be between 0 and %d", maxWeight))
-	case m.Price != nil && (*m.Price <= 0 || *m.Price > 100):
+	case m.Price != nil && !(*m.Price > 0 && *m.Price <= 100): // NaN is neither
 		return nil, bad("price", "每条单价须大于 0，最多 100", "the price of a part must be more than 0 and at most 100")
 	case !currencyCode.MatchString(m.Currency):
 		return nil, bad("currency", "货币应为 ISO 4217 代码，如 CNY", "want a code of ISO 4217, such as CNY")

@@ -50,7 +50,7 @@ func startShadow(channel string, m *member, log *zap.Logger) (*shadow, error) {
 		queue: make(chan *schemas.Delivery, shadowQueue), done: make(chan struct{}), findings: make(map[string]uint64),
 	}
 	if m.Share != nil {
-		if s.part = *m.Share; !(s.part > 0 && s.part <= 1) { //nolint:staticcheck // NaN is neither
+		if s.part = *m.Share; !(s.part > 0 && s.part <= 1) { // NaN is neither
 			return nil, channels.BadSetting("shadow/share", "share 须大于 0，最多 1", "share must be more than 0 and at most 1")
 		}
 	}
