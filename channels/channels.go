@@ -49,6 +49,8 @@ type Receipt struct {
 	Provider string
 	Parts    int
 	Cost     string
+	// Passed is who was asked before and surely did not take it, and why: "aliyun isv.BUSINESS_LIMIT_CONTROL".
+	Passed string
 }
 
 // Address is what a channel needs to know of a recipient.

@@ -189,7 +189,7 @@ func (d *Dispatcher) outcome(ctx context.Context, ch channels.Channel, j *job, r
 		redeliveredTotal.WithLabelValues(j.Channel).Inc()
 	}
 	r := &ledger.Record{Attempt: j.attempt, Doubts: j.doubts, Again: j.again && !t.Once, Receipt: receipt.ID, Reply: receipt.Reply}
-	r.Provider, r.Parts, r.Cost = receipt.Provider, receipt.Parts, receipt.Cost
+	r.Provider, r.Parts, r.Cost, r.Passed = receipt.Provider, receipt.Parts, receipt.Cost, receipt.Passed
 	if f != nil && f.Maybe {
 		r.Doubts++
 	}

@@ -437,9 +437,7 @@ func (m *member) receipt(d *schemas.Delivery, r channels.Receipt, before []strin
 	if r.Parts = Segments(d.Message.Signature, d.Message.Text); m.Price != nil {
 		r.Cost = m.cost(r.Parts)
 	}
-	if len(before) > 0 {
-		r.Reply = channels.Line(strings.TrimSpace(r.Reply + " (" + strings.Join(before, ", ") + ")"))
-	}
+	r.Passed = channels.Line(strings.Join(before, ", "))
 	return r
 }
 

@@ -1,5 +1,6 @@
 // Package sms holds what all SMS providers share: how long a text is, and which provider a
-// channel of kind "sms" speaks to. Each provider lives in a folder of its own.
+// channel of kind "sms" speaks to; or which ones, where several share its messages and stand in for each
+// other (failover.go), or are only checked against (shadow.go). Each provider lives in a folder of its own.
 package sms
 
 import (

@@ -92,7 +92,9 @@ func TestConfigTypesAndSchemaAgree(t *testing.T) {
 	for name, typ := range map[string]reflect.Type{"sms_member_aliyun": reflect.TypeFor[aliyun.Config](), "sms_member_httpapi": reflect.TypeFor[httpapi.Config]()} {
 		fields := map[string]reflect.Type{}
 		collectKeys(typ, fields)
-		maps.DeleteFunc(fields, func(key string, _ reflect.Type) bool { return slices.Contains([]string{"kind", "rate", "receipts"}, key) })
+		maps.DeleteFunc(fields, func(key string, _ reflect.Type) bool {
+			return slices.Contains([]string{"kind", "rate", "receipts"}, key)
+		})
 		want := append(slices.Collect(maps.Keys(fields)), "name", "weight", "price", "currency", "share")
 		slices.Sort(want)
 		if got := slices.Sorted(maps.Keys(dig(a.defs, name, "properties").(map[string]any))); !slices.Equal(got, want) || dig(a.defs, name, "additionalProperties") != false {

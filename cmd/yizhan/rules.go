@@ -145,6 +145,18 @@ type rulesSource struct {
 	} `yaml:"templates"`
 }
 
+// codes are a template's codes as people read them: SMS_1, tencent 1234567.
+func codes(code string, others map[string]string) string {
+	var out []string
+	if code != "" {
+		out = append(out, code)
+	}
+	for _, name := range slices.Sorted(maps.Keys(others)) {
+		out = append(out, name+" "+others[name])
+	}
+	return strings.Join(out, ", ")
+}
+
 // openRules loads and checks a rules file. config names yizhan.yaml; empty looks for it.
 func openRules(cmd *cobra.Command, name, config string) (*rulesFile, error) {
 	config, err := findConfig(name, config, cmd.Flags().Changed("config"))
@@ -349,7 +361,7 @@ func (r *rulesFile) print(u *ui, linted []lintedText) {
 	for _, name := range slices.Sorted(maps.Keys(r.source.Templates)) {
 		for _, key := range slices.Sorted(maps.Keys(r.source.Templates[name])) {
 			src := r.source.Templates[name][key]
-			t.add(name, key, src.Code, strings.Join(paramNames(src.Params), ", "))
+			t.add(name, key, codes(src.Code, src.Codes), strings.Join(paramNames(src.Params), ", "))
 		}
 	}
 	if len(t.rows) > 0 {

@@ -36,10 +36,12 @@ type Record struct {
 	Again   bool   `json:"again,omitzero"`
 	Receipt string `json:"receipt,omitzero"` // the third party's id
 	Reply   string `json:"reply,omitzero"`   // its words
-	// Provider took it, of a channel with several; Parts and Cost are what it charges, as [channels.Receipt] has them.
+	// Provider took it, of a channel with several, and Passed did not; Parts and Cost are what it charges, as
+	// [channels.Receipt] has them.
 	Provider string         `json:"provider,omitzero"`
 	Parts    int            `json:"parts,omitzero"`
 	Cost     string         `json:"cost,omitzero"`
+	Passed   string         `json:"passed,omitzero"`
 	Cause    *schemas.Cause `json:"cause,omitzero"`
 	// Review is what the rules found in a message that was sent all the same, for a person to look at.
 	Review []schemas.Hit `json:"review,omitzero"`

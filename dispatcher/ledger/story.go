@@ -341,6 +341,10 @@ func charged(r *Record) (t schemas.Text) {
 		t.Zh += "，" + r.Cost
 		t.En += ", " + r.Cost
 	}
+	if r.Passed != "" {
+		t.Zh += "（此前未受理：" + r.Passed + "）"
+		t.En += " (not taken before: " + r.Passed + ")"
+	}
 	return t
 }
 

@@ -37,7 +37,7 @@ func TestNotes(t *testing.T) {
 		{State: schemas.Held, Step: StepNoTake, Due: at},
 		{State: schemas.Sending, Attempt: 2},
 		{State: schemas.Accepted, Attempt: 2, Receipt: "900619^0", Took: 132},
-		{State: schemas.Accepted, Attempt: 1, Receipt: "5000:1", Provider: "tencent", Parts: 2, Cost: "0.09 CNY", Took: 8},
+		{State: schemas.Accepted, Attempt: 1, Receipt: "5000:1", Provider: "tencent", Parts: 2, Cost: "0.09 CNY", Passed: "aliyun isv.BUSINESS_LIMIT_CONTROL", Took: 8},
 		{State: schemas.Accepted, Attempt: 1, Took: 8, Again: true},
 		{State: schemas.Accepted, Attempt: 1, Took: 8, Review: []schemas.Hit{
 			{Rule: "5", Action: "review", Field: "text", Start: 3, End: 7, Text: "贷 款", Term: "贷款", Via: "gap", Cue: "无抵押", Origin: "params/remark"},
