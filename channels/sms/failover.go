@@ -519,6 +519,42 @@ func (s *several) Preview(d *schemas.Delivery) (channels.Wire, error) {
 	return channels.Wire{}, Ours("dispatcher:no-template-code", channels.Content)
 }
 
+// Examine examines every provider in turn, the shadow last; the steps bear the provider's name.
+func (s *several) Examine(ctx context.Context, x *channels.Examination) {
+	all := slices.Clone(s.members)
+	if s.shadow != nil {
+		all = append(all, s.shadow.m)
+	}
+	for _, m := range all {
+		e, ok := channels.As[channels.Examiner](m.ch)
+		if !ok {
+			continue
+		}
+		named := *x
+		if !m.primary {
+			named.Codes = nil // a template's plain code is the first provider's
+		}
+		named.Report = func(step channels.Step) {
+			step.ID = m.Name + "." + step.ID
+			step.Title = schemas.Text{Zh: m.Name + " " + step.Title.Zh, En: m.Name + ": " + step.Title.En}
+			x.Report(step)
+		}
+		e.Examine(ctx, &named)
+	}
+}
+
+// Broken lists the providers that are left alone now.
+func (s *several) Broken() []channels.Broken {
+	var out []channels.Broken
+	for _, m := range s.members {
+		if open, since, retryAt, cause := m.breaker.State(); open {
+			out = append(out, channels.Broken{Destination: m.Name, Since: since, RetryAt: retryAt, Cause: cause})
+		}
+	}
+	slices.SortStableFunc(out, func(a, b channels.Broken) int { return a.Since.Compare(b.Since) })
+	return out
+}
+
 // Members lists the providers as they are now.
 func (s *several) Members() []channels.Member {
 	var out []channels.Member
@@ -541,4 +577,6 @@ var (
 	_ channels.Reporter   = (*several)(nil)
 	_ channels.Previewer  = (*several)(nil)
 	_ channels.Composite  = (*several)(nil)
+	_ channels.Examiner   = (*several)(nil)
+	_ channels.Watched    = (*several)(nil)
 )

@@ -238,6 +238,9 @@ func TestBreakerOfAProvider(t *testing.T) {
 		if !members[0].Open || members[0].Cause.Code != "code-of-a" || members[0].Passed != 5 || members[1].Accepted != 50 {
 			t.Errorf("%+v", members)
 		}
+		if b := ch.(channels.Watched).Broken(); len(b) != 1 || b[0].Destination != "a" || b[0].Cause.Code != "code-of-a" || b[0].RetryAt.IsZero() {
+			t.Errorf("%+v", b)
+		}
 		a.say = nil
 		time.Sleep(time.Minute)
 		if r, err := ch.Send(t.Context(), message(51)); err != nil || r.Provider != "a" {

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/yizhan-dev/yizhan/channels"
 	"github.com/yizhan-dev/yizhan/channels/sms"
@@ -36,8 +37,11 @@ type description struct {
 	Endpoint string             `yaml:"endpoint"`
 	Settings map[string]setting `yaml:"settings"`
 	Auth     auth               `yaml:"auth"`
-	Send     call               `yaml:"send"`
-	Answer   answer             `yaml:"answer"`
+	// Clock is how far our clock may be off before the provider refuses our signatures; 0: it does not look, or nobody
+	// knows.
+	Clock  time.Duration `yaml:"clock"`
+	Send   call          `yaml:"send"`
+	Answer answer        `yaml:"answer"`
 	// Classes say what the provider's codes mean: exact ones, and beginnings that end in *. The longest fit counts; a
 	// code that fits none is permanent, since a repeat costs money for the same answer.
 	Classes map[channels.Class][]string `yaml:"classes"`
@@ -169,6 +173,9 @@ func (d *description) check() error {
 		if _, err := sms.Endpoint(d.Endpoint); err != nil {
 			return fmt.Errorf("endpoint: %w", err)
 		}
+	}
+	if d.Clock < 0 {
+		return errors.New("clock must not be negative")
 	}
 	vars := map[string]bool{}
 	for _, v := range known {

@@ -63,6 +63,7 @@ type Channel struct {
 	settings  values
 	secrets   []string // to be kept out of a provider's words
 	client    *http.Client
+	tls       *tls.Config
 	templates templates
 	now       func() time.Time
 }
@@ -127,7 +128,9 @@ func New(env channels.Env, decode func(into any) error) (channels.Channel, error
 	}
 	slots := cmp.Or(cfg.Slots, defaultSlots)
 	conns := slots * len(schemas.Priorities)
+	secure := &tls.Config{MinVersion: tls.VersionTLS12}
 	c := &Channel{
+		tls: secure,
 		traits: channels.Traits{
 			Kind: kind, Provider: api.Provider, Address: channels.Phone,
 			Once: true, Capped: true, Signature: cfg.Signature, Receipts: cfg.Receipts.On(),
@@ -138,7 +141,7 @@ func New(env channels.Env, decode func(into any) error) (channels.Channel, error
 			Transport: channels.NewTransport(&http.Transport{
 				Proxy:                  http.ProxyFromEnvironment,
 				DialContext:            (&net.Dialer{Timeout: connectTimeout}).DialContext,
-				TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+				TLSClientConfig:        secure,
 				TLSHandshakeTimeout:    connectTimeout,
 				MaxConnsPerHost:        conns,
 				MaxIdleConnsPerHost:    conns,

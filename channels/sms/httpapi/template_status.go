@@ -45,13 +45,10 @@ func (c *Channel) CheckTemplate(ctx context.Context, d *schemas.Delivery) *chann
 	if ok && now.Before(s.until) {
 		return s.failure
 	}
-	a, f := c.do(ctx, &t.Request, vals)
-	switch {
-	case f != nil:
-		return c.harmless(f, d) // not remembered: it says nothing of the template
-	case a.status >= 200 && a.status < 300 && a.readable && t.Approved.isTrue(a.at):
-	default:
-		f = &channels.Failure{Kind: kind, Provider: "dispatcher", Code: "dispatcher:template-not-approved", Class: channels.Config, Line: channels.Line(t.Reason.str(a.at))}
+	f = c.templateStatus(ctx, vals)
+	if f != nil && f.Code != notApproved {
+		f.Line = c.hide(f.Line, d)
+		return f // not remembered: it says nothing of the template
 	}
 	c.templates.mu.Lock()
 	defer c.templates.mu.Unlock()
@@ -59,6 +56,45 @@ func (c *Channel) CheckTemplate(ctx context.Context, d *schemas.Delivery) *chann
 		c.templates.known = make(map[string]status)
 	}
 	c.templates.known[code] = status{now.Add(approvedFor), f}
+	return f
+}
+
+// notApproved is the provider's no to a template.
+const notApproved = "dispatcher:template-not-approved"
+
+// templateStatus asks for one template; nil is approved.
+func (c *Channel) templateStatus(ctx context.Context, vals values) *channels.Failure {
+	ctx, cancel := context.WithTimeout(ctx, c.traits.Timeout)
+	defer cancel()
+	t := c.api.TemplateStatus
+	a, f := c.do(ctx, &t.Request, vals)
+	switch {
+	case f != nil:
+	case a.status >= 200 && a.status < 300 && a.readable && t.Approved.isTrue(a.at):
+		return nil
+	default:
+		if code := c.refusal(a); code != nil {
+			f = code
+			break
+		}
+		return &channels.Failure{Kind: kind, Provider: "dispatcher", Code: notApproved, Class: channels.Config, Line: channels.Line(t.Reason.str(a.at))}
+	}
+	if f.Maybe { // a question may be asked again
+		f.Class, f.Maybe = channels.Temporary, false
+	}
+	return f
+}
+
+// refusal is a failure of the question itself, such as refused credentials; nil where the answer is one.
+func (c *Channel) refusal(a reply) *channels.Failure {
+	code := ""
+	if a.readable {
+		code = c.api.Answer.Code.str(a.at)
+	}
+	if code == "" && a.status < 300 && a.readable {
+		return nil
+	}
+	_, f := c.judge(a)
 	return f
 }
 
