@@ -451,8 +451,8 @@ func (c *Channel) judge(a reply) (channels.Receipt, *channels.Failure) {
 		return channels.Receipt{}, c.unknown("dispatcher:empty-code", message)
 	}
 	f := channels.FromHTTP(kind, c.api.Provider, a.status, a.header, a.raw, c.now())
-	if a.status >= 500 {
-		// Something between us and the product answered; whether the product took it, it does not say.
+	if a.status >= 500 || a.status == http.StatusConflict {
+		// Something between us and the product answered, or it knows the request already; whether it took it, it does not say.
 		f.Class, f.Maybe = channels.Unknown, true
 	}
 	return channels.Receipt{}, f

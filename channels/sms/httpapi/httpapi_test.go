@@ -167,6 +167,7 @@ func TestAnswers(t *testing.T) {
 		{tencentYAML, 200, `<html>login</html>`, "dispatcher:http-200-no-code", channels.Unknown, true},
 		{tencentYAML, 200, strings.Repeat(" ", maxAnswer+2), "dispatcher:http-200-no-code", channels.Unknown, true},
 		{tencentYAML, 503, `<html><title>503</title></html>`, "http:503", channels.Unknown, true},
+		{tencentYAML, 409, `x`, "http:409", channels.Unknown, true},
 		{tencentYAML, 302, tencent("Ok"), "http:3xx", channels.Config, false},
 		{tencentYAML, 404, `x`, "http:404", channels.Config, false},
 		{tencentYAML, 429, `x`, "http:429", channels.Throttled, false},
@@ -200,6 +201,20 @@ func TestRetryAfterOfTheBody(t *testing.T) {
 	_, err := ch.Send(t.Context(), delivery())
 	if f := channels.Explain(err); f.After != 90*time.Second || f.Class != channels.Throttled || f.Provider != "example" {
 		t.Errorf("%+v", f)
+	}
+}
+
+func TestTencentWindows(t *testing.T) {
+	for code, want := range map[string]time.Duration{
+		"LimitExceeded.PhoneNumberThirtySecondLimit": 30 * time.Second, "LimitExceeded.PhoneNumberOneHourLimit": time.Hour, "LimitExceeded.SomethingElse": 0,
+	} {
+		ch := far(t, tencentYAML, func(w http.ResponseWriter, _ *http.Request) {
+			reply200(w, m{"Response": m{"SendStatusSet": []m{{"Code": code, "Message": "m"}}}})
+		})
+		_, err := ch.Send(t.Context(), delivery())
+		if f := channels.Explain(err); f.Class != channels.Throttled || f.After != want {
+			t.Errorf("%s: %s after %v, want %v", code, f.Class, f.After, want)
+		}
 	}
 }
 

@@ -3,7 +3,8 @@ package httpapi
 import (
 	"context"
 	"fmt"
-	"net/http"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/yizhan-dev/yizhan/channels"
@@ -30,13 +31,12 @@ func (c *Channel) Preview(d *schemas.Delivery) (channels.Wire, error) {
 		return s
 	}
 	w := channels.Wire{Method: req.Method, URL: mask(req.URL.String()), ContentType: req.Header.Get("Content-Type"), Body: []byte(mask(string(body)))}
-	for _, name := range []string{"Content-Type", "X-Tc-Action", "X-Tc-Version", "X-Tc-Region", "Authorization", "X-Wsse"} {
-		if v := req.Header.Get(name); v != "" {
-			if name == "Authorization" || name == "X-Wsse" {
-				v = channels.Masked
-			}
-			w.Header = append(w.Header, [2]string{http.CanonicalHeaderKey(name), mask(v)})
+	for _, name := range slices.Sorted(maps.Keys(req.Header)) {
+		v := mask(req.Header.Get(name))
+		if name == "Authorization" || name == "X-Wsse" {
+			v = channels.Masked // a signature
 		}
+		w.Header = append(w.Header, [2]string{name, v})
 	}
 	signature := fmt.Sprint(vals["signature"])
 	parts := sms.Segments(signature, d.Message.Text)
