@@ -1,5 +1,5 @@
 // Package sandbox holds stand-ins for the third parties, on loopback, for `yizhan dev` and for
-// tests: a mail server, Aliyun's SMS interface and a receiver of webhooks. They check what the real
+// tests: a mail server, the SMS interfaces of Aliyun, Tencent and Huawei, and a receiver of webhooks. They check what the real
 // ones check, fail on request, and show what they took in an [Inbox].
 package sandbox
 

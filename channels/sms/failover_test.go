@@ -593,7 +593,7 @@ func TestThrottledGoesOnAndUncertainDoesNot(t *testing.T) {
 	t.Logf("%v", got)
 }
 
-// The real clients against the stand-ins: throttled at Aliyun goes to Tencent, uncertain at Aliyun does not.
+// The real clients of all three against the stand-ins, by number and with refused credentials; and who is asked afterwards.
 func TestFailoverOfRealClients(t *testing.T) {
 	var inbox sandbox.Inbox
 	far, err := sandbox.StartSMS(sandbox.SMSConfig{
