@@ -489,6 +489,8 @@ func TestConfigOfSeveral(t *testing.T) {
 		"signature: s\nproviders: [{provider: a}]\nshadow: {provider: x}\n":            "/shadow/provider",
 		"signature: s\nproviders: [{provider: a}]\nshadow: {provider: b, share: 2}\n":  "/shadow/share",
 		"signature: s\nproviders: [{provider: a}]\nshadow: {provider: b, weight: 2}\n": "/shadow/weight",
+		"signature: s\nproviders: [{provider: a, receipts: {poll: true}}]\n":           "/providers/0/receipts",
+		"signature: s\nreceipts: {poll: true}\nproviders: [{provider: a}]\n":           "/receipts/poll", // nobody can be asked
 		"signature: s\nslots: -1\nproviders: [{provider: a}]\n":                        "/slots",
 	} {
 		_, err := stand(t, yaml, map[string]*fake{"a": {}, "b": {}})

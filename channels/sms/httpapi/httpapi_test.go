@@ -241,6 +241,7 @@ func TestSendRefusesWhatCannotBeSent(t *testing.T) {
 
 func TestConfig(t *testing.T) {
 	dir := t.TempDir()
+	write(t, dir, "deaf.yaml", ownAPI[:strings.Index(ownAPI, "\nreceipts:")+1])
 	write(t, dir, "bad.yaml", strings.Replace(ownAPI, "body.code == 0 && body.sid != nil", "status == 200", 1))
 	for _, c := range []struct{ yaml, pointer string }{
 		{tencentYAML, "/signature"},
@@ -254,6 +255,8 @@ func TestConfig(t *testing.T) {
 		{"signature: 华星\napi: tencent\nsettings: {app_id: '1', secret_id_file: absent, secret_key_env: YIZHAN_TEST_KEY}\n", "/settings/secret_id_file"},
 		{"signature: 华星\nendpoint: http://sms.tencentcloudapi.com\n" + tencentYAML, "/endpoint"},
 		{"signature: 华星\nslots: -1\n" + tencentYAML, "/slots"},
+		{"signature: 华星\nreceipts: {poll: true}\n" + huaweiYAML, "/receipts/poll"}, // there is nothing to ask
+		{"signature: 华星\nreceipts: {token_env: X}\napi: ./deaf.yaml\nsettings: {account: a, password_env: YIZHAN_TEST_KEY}\n", "/receipts"},
 		{"signature: 华星\n" + strings.Replace(tencentYAML, "app_id", "appid: x, app_id", 1), "/settings/appid"},
 		{"signature: 华星\n" + strings.Replace(tencentYAML, "app_id", "secret_id: x, app_id", 1), "/settings/secret_id"}, // a secret is not written here
 	} {
@@ -262,6 +265,9 @@ func TestConfig(t *testing.T) {
 		if !ok || bad.Problems[0].Pointer != c.pointer || bad.Problems[0].Zh == "" || bad.Problems[0].En == "" {
 			t.Errorf("%q: %v, want a problem at %s in both languages", c.yaml, err, c.pointer)
 		}
+	}
+	if tr := mustOpen(t, channels.Env{}, "receipts: {token_env: X}\n"+tencentYAML).Traits(); !tr.Receipts || tr.Provider != "tencent" || !tr.Once || !tr.Capped {
+		t.Errorf("Traits = %+v", tr)
 	}
 	for yaml, can := range map[string][2]bool{tencentYAML: {true, true}, huaweiYAML: {false, true}} {
 		ch := mustOpen(t, channels.Env{}, yaml)
