@@ -53,6 +53,13 @@ type Receipt struct {
 	Reply string // its words, one line, masked
 	// Attachments are the files of the message, with those that it had to go without.
 	Attachments []Attached
+	// Provider is who took it, where a channel has several; Parts and Cost ("0.09 CNY") what it charges for an SMS, where a
+	// price is set.
+	Provider string
+	Parts    int
+	Cost     string
+	// Passed is who was asked before and surely did not take it, and why: "aliyun isv.BUSINESS_LIMIT_CONTROL".
+	Passed string
 }
 
 // Address is what a channel needs to know of a recipient.

@@ -53,6 +53,16 @@ func (f *Failure) Error() string {
 
 func (f *Failure) Unwrap() error { return f.Err }
 
+// Surely says that nobody has the message, and that the reason lies in the third party or in our account there, not
+// in the message: another third party may be given it.
+func (f *Failure) Surely() bool {
+	switch f.Class {
+	case Temporary, Throttled, Auth, Config:
+		return !f.Maybe
+	}
+	return false
+}
+
 // Explain returns the Failure in err's chain; for an error without one, a temporary failure of
 // unknown make: late beats lost, and attempts bound it.
 func Explain(err error) *Failure {

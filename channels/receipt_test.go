@@ -1,11 +1,8 @@
 package channels_test
 
 import (
-	"context"
 	"errors"
-	"net/http"
 	"testing"
-	"time"
 
 	"github.com/yizhan-dev/yizhan/channels"
 	"github.com/yizhan-dev/yizhan/schemas"

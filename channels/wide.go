@@ -39,7 +39,8 @@ var (
 		`FailedOperation\.(InsufficientBalance|Signature|MissingSignature)|InvalidParameterValue\.(SdkAppId|SignName)|UnauthorizedOperation\.|` +
 		`net:|http:(3\d\d|3xx|405|407|426|501|505|511|525)$|dispatcher:blocked-|` +
 		`530|538|5\d\d 5\.7\.(57|60|64)\b|` +
-		`310000|30000[15]|40010[126]|9300[048]|190(01|21|22)` +
+		`310000|30000[15]|400013|40010[126]|9300[048]|190(01|21|22)|` +
+		`no_service|no_active_hooks|no_team|team_disabled|invalid_token|channel_|user_not_found|action_prohibited` +
 		`)`)
 	// wideLines are words that say the same in an SMTP reply or an error of the network.
 	wideLines = regexp.MustCompile(`(?i)x509:|tls: |first record does not look like a TLS|gave HTTP response to HTTPS|SMTP AUTH|STARTTLS|` +

@@ -220,6 +220,7 @@ func (d *Dispatcher) outcome(ctx context.Context, ch channels.Channel, j *job, r
 		redeliveredTotal.WithLabelValues(j.Channel).Inc()
 	}
 	r := &ledger.Record{Attempt: j.attempt, Doubts: j.doubts, Again: j.again && !t.Once, Receipt: receipt.ID, Reply: receipt.Reply}
+	r.Provider, r.Parts, r.Cost, r.Passed = receipt.Provider, receipt.Parts, receipt.Cost, receipt.Passed
 	if f != nil && f.Maybe {
 		r.Doubts++
 	}
@@ -411,7 +412,7 @@ func (d *Dispatcher) reconcile(ctx context.Context, ch channels.Channel, j *job)
 	}
 	a.Now = time.Now()
 	o := d.Retry.Reconciled(a, j.lookup, l, err)
-	r := &ledger.Record{State: o.State, Step: o.Step, Due: o.At, Attempt: j.attempt, Receipt: l.Receipt.ID, Reply: l.Receipt.Reply}
+	r := &ledger.Record{State: o.State, Step: o.Step, Due: o.At, Attempt: j.attempt, Receipt: l.Receipt.ID, Reply: l.Receipt.Reply, Provider: l.Receipt.Provider}
 	switch {
 	case o.State == schemas.Accepted:
 		d.waits(ch, j.Delivery, r, a.Now)

@@ -160,8 +160,13 @@ func (b *Book) SMSTexts() map[string]string {
 	for _, set := range b.templates {
 		for _, t := range set {
 			source := field.ReplaceAllString(strings.TrimRight(t.source, "\r\n"), "$${$1}")
-			if t.code != "" && !strings.Contains(source, "{{") {
-				texts[t.code] = source
+			if strings.Contains(source, "{{") {
+				continue
+			}
+			for _, code := range append(slices.Collect(maps.Values(t.codes)), t.code) {
+				if code != "" {
+					texts[code] = source
+				}
 			}
 		}
 	}

@@ -133,25 +133,26 @@ func TestJudgeTakesTheStrongest(t *testing.T) {
 func TestSMSTextsAreWhatTheProviderHolds(t *testing.T) {
 	book, err := rules.Load([]byte(`templates:
   a: {sms: {code: SMS_1, params: [x, y], text: "您的${x}为{{.y}}"}}
+  c: {sms: {codes: {tencent: "1234", huawei: 8ff5}, params: [x], text: "${x}"}}
   b: {sms: {code: SMS_2, params: [x], text: "{{if .x}}有{{end}}"}}
 `), nil, nil, rules.Env{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := book.SMSTexts(); len(got) != 1 || got["SMS_1"] != "您的${x}为${y}" {
+	if got := book.SMSTexts(); len(got) != 3 || got["SMS_1"] != "您的${x}为${y}" || got["1234"] != "${x}" || got["8ff5"] != "${x}" {
 		t.Errorf("texts %q", got)
 	}
 }
 
 // TestKindsTravelWithTheMessage: what rules.yaml says of a variable is there when the message is judged.
 func TestKindsTravelWithTheMessage(t *testing.T) {
-	book, err := load("templates: {t: {sms: {code: SMS_1, params: [who, {sum: money}], text: '${who} ${sum}'}, mail: {subject: s, params: [{sum: money}], text: '${sum}'}}}")
+	book, err := load("templates: {t: {sms: {code: SMS_1, codes: {tencent: '1234'}, params: [who, {sum: money}], text: '${who} ${sum}'}, mail: {subject: s, params: [{sum: money}], text: '${sum}'}}}")
 	if err != nil {
 		t.Fatal(err)
 	}
 	e := &schemas.Event{Data: schemas.Data{Template: "t", Params: map[string]any{"who": "王芳", "sum": "一百"}}}
 	m, err := book.Render(e, schemas.Recipient{}, "sms", "sms")
-	if err != nil || m.Text != "王芳 一百" || len(m.Params) != 2 || len(m.ParamKinds) != 1 || m.ParamKinds["sum"] != schemas.ParamMoney {
+	if err != nil || m.Text != "王芳 一百" || len(m.Params) != 2 || !slices.Equal(m.ParamOrder, []string{"who", "sum"}) || m.Codes["tencent"] != "1234" || len(m.ParamKinds) != 1 || m.ParamKinds["sum"] != schemas.ParamMoney {
 		t.Errorf("%+v, %v", m, err)
 	}
 	v := rules.Judge(book.Guards(), rules.Input{Kind: "sms", Signature: "晨光物流", Delivery: &schemas.Delivery{Message: m}})

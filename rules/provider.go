@@ -52,11 +52,27 @@ func with(change func(*Provider)) Provider {
 }
 
 // ProviderOf is the profile of an SMS provider by its name (aliyun, tencent, huawei); the strict one for any other.
+// Of several, joined by +, it is what all of them take: nobody knows beforehand which one a message will meet.
 func ProviderOf(name string) Provider {
-	if p, ok := providers[name]; ok {
-		return p
+	first, rest, several := strings.Cut(name, "+")
+	p, ok := providers[first]
+	if !ok {
+		p = strict
 	}
-	return strict
+	if several {
+		return p.and(ProviderOf(rest))
+	}
+	return p
+}
+
+// and is what both providers take.
+func (p Provider) and(q Provider) Provider {
+	return Provider{
+		SignatureMin: max(p.SignatureMin, q.SignatureMin), SignatureMax: min(p.SignatureMax, q.SignatureMax),
+		VariableMax: min(p.VariableMax, q.VariableMax), CodeMin: max(p.CodeMin, q.CodeMin), CodeMax: min(p.CodeMax, q.CodeMax),
+		PromotionVariables: p.PromotionVariables && q.PromotionVariables,
+		Unsubscribe:        cmp.Or(p.Unsubscribe, q.Unsubscribe),
+	}
 }
 
 // Providers are the names that have a profile of their own, sorted.

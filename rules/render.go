@@ -161,9 +161,12 @@ func (b *Book) fromTemplate(e *schemas.Event, to schemas.Recipient, channel, kin
 			return m, &p
 		}
 	}
-	m.Code = t.code
+	m.Code, m.Codes = t.code, maps.Clone(t.codes)
 	if kind == kindSMS && len(t.params) > 0 {
 		m.ParamKinds = maps.Clone(t.kinds)
+		if len(t.params) > 1 {
+			m.ParamOrder = slices.Clone(t.params)
+		}
 		m.Params = make(map[string]string, len(t.params))
 		for _, p := range t.params {
 			value, ok := smsValue(data[p])

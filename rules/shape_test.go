@@ -64,6 +64,8 @@ func TestSchemaAgrees(t *testing.T) {
 			"guards: {signature: {profile: huawei}, parts: {max: 2, price: 0.045, currency: CNY}, variables: {max: 50, profile: aliyun}, characters: block, unsubscribe: pass}",
 			"guards: {signature: {profile: }, parts: {max: , price: , currency: }, variables: {max: , profile: }}",
 			"guards: {parts: {price: 1}}",
+			"templates: {a: {sms: {codes: {tencent: '1234', huawei: 8ff5}, params: [x], text: '${x}'}}}",
+			"templates: {a: {sms: {code: SMS_1, codes: , text: x}}}",
 			"guards: {signature: {max: }, daily_cap: {limit: , window: , over: , reserve_for: }}",
 			"guards: {quiet_hours: [{category: marketing, allow: '08:00-21:00', zone: Asia/Shanghai}, {category: alert, allow: '22:00-06:00'}, {category: marketing, allow: '22:00-24:00', zone: }]}",
 			"guards: {quiet_hours: {windows: [{category: marketing, allow: '08:00-21:00', days: workdays}, {category: alert, allow: '08:00-21:00', days: }]}}",
@@ -88,6 +90,8 @@ func TestSchemaAgrees(t *testing.T) {
 		},
 		false: {
 			"rutes: []",
+			"templates: {a: {sms: {codes: {tencent: ''}, text: x}}}",
+			"templates: {a: {sms: {codes: [x], text: x}}}",
 			"publish: maybe",
 			"publish: true",
 			"publish: ''",

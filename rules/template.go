@@ -48,11 +48,13 @@ func (s templateSet) find(channel, kind string) *compiled {
 }
 
 type templateSource struct {
-	Code    str     `yaml:"code"`
-	Params  []Param `yaml:"params"`
-	Text    str     `yaml:"text"`
-	Subject str     `yaml:"subject"`
-	HTML    str     `yaml:"html"`
+	Code str `yaml:"code"`
+	// Codes are the template's codes at further providers, by the provider's name.
+	Codes   map[string]str `yaml:"codes"`
+	Params  []Param        `yaml:"params"`
+	Text    str            `yaml:"text"`
+	Subject str            `yaml:"subject"`
+	HTML    str            `yaml:"html"`
 }
 
 // executor is what text and HTML templates have in common.
@@ -64,8 +66,9 @@ type executor interface {
 type compiled struct {
 	spot
 	code                string
-	source              string   // the text as the file writes it
-	params              []string // the provider's variables, all required
+	codes               map[string]string // by provider; nil: none
+	source              string            // the text as the file writes it
+	params              []string          // the provider's variables, all required
 	kinds               map[string]schemas.ParamKind
 	needs               []string          // every parameter without which rendering fails for sure, sorted
 	text, subject, html executor          // nil: absent
@@ -107,6 +110,15 @@ func compileTemplate(section strictyaml.Section) (*compiled, error) {
 	if src.Text.s == "" && src.HTML.s == "" {
 		return nil, t.errorf("needs text or html")
 	}
+	for provider, code := range src.Codes {
+		if provider == "" || code.s == "" {
+			return nil, code.errorf("codes wants a provider's name and the template's code there")
+		}
+		if t.codes == nil {
+			t.codes = make(map[string]string)
+		}
+		t.codes[provider] = code.s
+	}
 	for _, p := range src.Params {
 		switch {
 		case p.Name == "" || slices.Contains(reserved, p.Name):
@@ -139,11 +151,11 @@ func compileTemplate(section strictyaml.Section) (*compiled, error) {
 		}
 	}
 	t.statics = combine(words[0], words[1], words[2])
-	if t.code != "" {
+	if t.filed() {
 		for name := range all.any {
 			if !slices.Contains(t.params, name) {
 				// The judge would read another text than the one that the provider sends.
-				return nil, src.Text.errorf("uses %q, which params does not list: the provider's template %s cannot know it", name, t.code)
+				return nil, src.Text.errorf("uses %q, which params does not list: the provider's template %s cannot know it", name, t.anyCode())
 			}
 		}
 	}
@@ -157,6 +169,17 @@ func compileTemplate(section strictyaml.Section) (*compiled, error) {
 	return t, nil
 }
 
+// filed says whether a provider holds the text.
+func (t *compiled) filed() bool { return t.anyCode() != "" }
+
+// anyCode is the template's code at one of its providers, to speak of.
+func (t *compiled) anyCode() string {
+	if t.code != "" || len(t.codes) == 0 {
+		return t.code
+	}
+	return t.codes[slices.Min(slices.Collect(maps.Keys(t.codes)))]
+}
+
 // fits says what a text lacks, or has too much, for a kind of channel.
 func (t *compiled) fits(kind string) error {
 	switch {
@@ -164,7 +187,7 @@ func (t *compiled) fits(kind string) error {
 		return errors.New("an SMS needs text, the whole of it as the provider will send it (it is what the rules judge)")
 	case kind == kindSMS && (t.subject != nil || t.html != nil):
 		return errors.New("an SMS has no subject and no html")
-	case kind != kindSMS && t.code != "":
+	case kind != kindSMS && t.filed():
 		return errors.New("code is for SMS only")
 	case kind == kindEmail && t.subject == nil:
 		return errors.New("a mail needs a subject")

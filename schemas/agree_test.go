@@ -424,7 +424,7 @@ func set(tree any, path []any, to any, remove bool) any {
 
 const fullDelivery = `{"id":"aaaaaaaaaaaaabbbbbbbbbbbbbbbb","event":{"source":"/erp","id":"1","type":"erp.invoice.due","time":"2026-11-23T09:00:00+08:00"},
 "tenant":"acme","channel":"sms","category":"notification","priority":"high","to":{"name":"王芳","phone":"+8613800138000","tags":["a"]},
-"message":{"template":"t","subject":"s","text":"x","html":"<p>x","code":"SMS_1","params":{"a":"b"},"param_kinds":{"a":"name"},"signature":"华星科技","payload":{"any":[1]},"at":["+8613800138000"],
+"message":{"template":"t","subject":"s","text":"x","html":"<p>x","code":"SMS_1","params":{"a":"b"},"codes":{"tencent":"1234"},"param_order":["a"],"param_kinds":{"a":"name"},"signature":"华星科技","payload":{"any":[1]},"at":["+8613800138000"],
 "attachments":[{"name":"a.pdf","url":"object://attachments/a.pdf"}]},
 "route":"r","not_before":"2026-11-23T09:00:00Z","expires":"2026-11-24T09:00:00Z","planned_at":"2026-11-23T09:00:00Z","traceparent":"x",
 "else":[{"when":"failed","delivery":{"id":"aaaaaaaaaaaaacccccccccccccccc","event":{"source":"/erp","id":"1","type":"a"},"tenant":"acme","channel":"mail",

@@ -70,6 +70,11 @@ func (d *Delivery) check(c *checker, base string) {
 		c.fail(hasControl(), "subject")
 	}
 	c.test("code", line(m.Code, maxName))
+	for provider, code := range m.Codes {
+		if problem := line(code, maxName); problem != nil {
+			c.fail(problem, "codes", provider)
+		}
+	}
 	for name, kind := range m.ParamKinds {
 		if kind != "" && !slices.Contains(ParamKinds, kind) {
 			c.fail(notOneOf(ParamKinds), "param_kinds", name)

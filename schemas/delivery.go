@@ -89,6 +89,11 @@ type Message struct {
 	// Code and Params are the SMS provider's template code and its variables.
 	Code   string            `json:"code,omitzero"`
 	Params map[string]string `json:"params,omitzero"`
+	// Codes are the template's codes at other providers, by the provider's name: a channel looks here first.
+	Codes map[string]string `json:"codes,omitzero"`
+	// ParamOrder is the order of the variables, for providers that take a list of values. The variables that it
+	// does not name follow it by name.
+	ParamOrder []string `json:"param_order,omitzero"`
 	// ParamKinds says of some variables what the provider's template allows in them.
 	ParamKinds map[string]ParamKind `json:"param_kinds,omitzero"`
 	Signature  string               `json:"signature,omitzero"` // SMS signature without brackets

@@ -97,6 +97,15 @@ func TestManualsTellWhatTheSandboxDoes(t *testing.T) {
 				t.Errorf("%s: no row for number %s with %s and %q; it has %q", file, c.Number, c.Code, c.What.In(lang), row)
 			}
 		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range Simulated() {
+			if row := "| `" + c.Number + "` | `" + c.Tencent + "` | `" + c.Huawei + "` |"; c.Tencent != "" && !strings.Contains(string(text), row) {
+				t.Errorf("%s: no row with %s", file, row)
+			}
+		}
 		for _, c := range append(slices.Clone(simulatedMail), simulatedHooks...) {
 			if !slices.Contains(words, c.Number) && !slices.Contains(paths, strings.TrimPrefix(c.Number, "/hook/")) {
 				t.Errorf("the page lists %s, which nothing does", c.Number)

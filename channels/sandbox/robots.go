@@ -252,11 +252,11 @@ var robotWords = map[string]map[string]string{
 func RobotCases() []Case { return slices.Clone(robotCases) }
 
 var robotCases = []Case{
-	{"[simulate 130101]", "130101", schemas.Text{Zh: "以该代码拒绝，各平台的代码均可", En: "refused with this code; any code of the platform"}},
-	{"[simulate html]", "dispatcher:http-200-no-code", schemas.Text{Zh: "返回 HTTP 200 和一个网页，没有代码", En: "answers HTTP 200 with a page, without a code"}},
-	{"[simulate 503]", "http:503", schemas.Text{Zh: "返回 HTTP 503", En: "answers HTTP 503"}},
-	{"[simulate hang]", "net:timeout-response", schemas.Text{Zh: "发到群里，始终不答复", En: "posted, and never answered"}},
-	{"[simulate cut]", "net:reset", schemas.Text{Zh: "发到群里，不答复就断开连接", En: "posted, and the connection broken without an answer"}},
+	{Number: "[simulate 130101]", Code: "130101", What: schemas.Text{Zh: "以该代码拒绝，各平台的代码均可", En: "refused with this code; any code of the platform"}},
+	{Number: "[simulate html]", Code: "dispatcher:http-200-no-code", What: schemas.Text{Zh: "返回 HTTP 200 和一个网页，没有代码", En: "answers HTTP 200 with a page, without a code"}},
+	{Number: "[simulate 503]", Code: "http:503", What: schemas.Text{Zh: "返回 HTTP 503", En: "answers HTTP 503"}},
+	{Number: "[simulate hang]", Code: "net:timeout-response", What: schemas.Text{Zh: "发到群里，始终不答复", En: "posted, and never answered"}},
+	{Number: "[simulate cut]", Code: "net:reset", What: schemas.Text{Zh: "发到群里，不答复就断开连接", En: "posted, and the connection broken without an answer"}},
 }
 
 // RobotCodes are the codes of a platform, sorted.

@@ -1,5 +1,5 @@
 // Package sandbox holds stand-ins for the third parties, on loopback, for `yizhan dev` and for
-// tests: a mail server, Aliyun's SMS interface, a receiver of webhooks and the robots of chat groups. They check what the real
+// tests: a mail server, the SMS interfaces of Aliyun, Tencent and Huawei, a receiver of webhooks and the robots of chat groups. They check what the real
 // ones check, fail on request, and show what they took in an [Inbox].
 package sandbox
 
@@ -39,7 +39,9 @@ type Sandbox struct {
 // Credentials are what the stand-ins accept. They open nothing else.
 type Credentials struct {
 	Username, Password           string // SMTP
-	AccessKeyID, AccessKeySecret string // SMS
+	AccessKeyID, AccessKeySecret string // SMS, Aliyun
+	Tencent                      TencentKeys
+	Huawei                       HuaweiKeys
 	WebhookSecret                string // whsec_ and base64
 }
 
@@ -48,6 +50,8 @@ func Start(cfg Config) (*Sandbox, error) {
 	s := &Sandbox{credentials: Credentials{
 		Username: "yizhan", Password: rand.Text(),
 		AccessKeyID: "LTAI5t" + rand.Text()[:18], AccessKeySecret: rand.Text(),
+		Tencent:       TencentKeys{SecretID: "AKID" + rand.Text(), SecretKey: rand.Text(), AppID: "1400000001"},
+		Huawei:        HuaweiKeys{AppKey: rand.Text(), AppSecret: rand.Text(), Sender: "8823040504797"},
 		WebhookSecret: newSecret(),
 	}}
 	var err error
@@ -58,6 +62,7 @@ func Start(cfg Config) (*Sandbox, error) {
 	}
 	if s.SMS, err = StartSMS(SMSConfig{
 		Addr: cfg.SMSAddr, AccessKeyID: s.credentials.AccessKeyID, AccessKeySecret: s.credentials.AccessKeySecret,
+		Tencent: s.credentials.Tencent, Huawei: s.credentials.Huawei,
 		Templates: cfg.SMSTemplates,
 	}, s.inbox.Add); err != nil {
 		return nil, errors.Join(err, s.Close())

@@ -28,17 +28,20 @@ const (
 // china is the time zone of QuerySendDetails.
 var china = time.FixedZone("UTC+8", 8*60*60)
 
-// SMSConfig describes a stand-in of Aliyun's Dysmsapi.
+// SMSConfig describes a stand-in of SMS providers.
 type SMSConfig struct {
 	Addr                         string // loopback address, "" is a free port of 127.0.0.1
-	AccessKeyID, AccessKeySecret string // the one pair it knows
+	AccessKeyID, AccessKeySecret string // the one pair of Aliyun's that it knows
+	Tencent                      TencentKeys
+	Huawei                       HuaweiKeys
 	// Templates gives the texts by template code, see [Config].
 	Templates func() map[string]string
 }
 
-// SMS is a stand-in of Aliyun's Dysmsapi (2017-05-25) over HTTP on loopback. It knows SendSms to
+// SMS is a stand-in of SMS providers over HTTP on loopback, all at one address: Aliyun's Dysmsapi (2017-05-25), Tencent
+// Cloud SMS (2021-01-11; requests with X-TC-Action) and Huawei Cloud SMS (/sms/batchSendSms/v1). Of Aliyun it knows SendSms to
 // one number, QuerySendDetails, QuerySmsSign and QuerySmsTemplate, and checks the RPC signature, the clock, the nonce and the AccessKey as Aliyun
-// does. What it does with a message depends on the number, so that any failure can be had from
+// does; the others likewise. What it does with a message depends on the number, so that any failure can be had from
 // outside:
 //
 //	number         what happens
@@ -80,6 +83,7 @@ type record struct {
 	at                                 time.Time
 	number, outID, bizID, template, by string
 	content                            string
+	values                             []string // of the variables in order, where the provider takes a list
 	status                             int64
 	errCode                            string
 }
@@ -113,6 +117,23 @@ type refusal struct {
 }
 
 func (s *SMS) serve(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.Header.Get("X-TC-Action") != "":
+		s.tencent(w, r)
+	case r.URL.Path == huaweiPath:
+		s.huawei(w, r)
+	default:
+		s.aliyun(w, r)
+	}
+}
+
+func (s *SMS) clock() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now()
+}
+
+func (s *SMS) aliyun(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if err := r.ParseForm(); err != nil {
 		s.refuse(w, refusal{http.StatusBadRequest, "InvalidParameter", "The request cannot be read."})
@@ -150,9 +171,7 @@ func (s *SMS) check(method string, form url.Values) (refusal, bool) {
 	if form.Get("AccessKeyId") != s.cfg.AccessKeyID {
 		return refusal{http.StatusNotFound, "InvalidAccessKeyId.NotFound", "Specified access key is not found."}, true
 	}
-	s.mu.Lock()
-	now := s.now()
-	s.mu.Unlock()
+	now := s.clock()
 	at, err := time.Parse("2006-01-02T15:04:05Z", form.Get("Timestamp"))
 	if err != nil || at.Before(now.Add(-clockSkew)) || at.After(now.Add(clockSkew)) {
 		return refusal{http.StatusBadRequest, "InvalidTimeStamp.Expired", "Specified time stamp or date value is expired."}, true
@@ -245,14 +264,30 @@ func (s *SMS) send(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, refusal{code: "isv.INVALID_JSON_PARAM", message: "参数格式错误,请传入JSON字符串"})
 		return
 	}
-	outID := r.Form.Get("OutId")
-	b := fate(number)
-	if b.first > 0 && s.tries.next(number+" "+outID) > b.first {
+	s.act(w, r, record{number: number, outID: r.Form.Get("OutId"), template: template, by: sign, content: param}, acting{
+		accept: func(biz string) {
+			answer(w, http.StatusOK, map[string]any{"Code": ok, "Message": ok, "BizId": biz, "RequestId": s.requestID()})
+		},
+		refuse: func(b behaviour) { s.refuse(w, refusal{b.status, b.Code, b.message}) },
+	})
+}
+
+// acting is how one provider says yes, with its id for the message, and no.
+type acting struct {
+	accept func(id string)
+	refuse func(behaviour)
+}
+
+// act does with a message what its number asks for.
+func (s *SMS) act(w http.ResponseWriter, r *http.Request, m record, say acting) {
+	b := fate(m.number)
+	if b.first > 0 && s.tries.next(m.number+" "+m.outID) > b.first {
 		b = accepted
 	}
-	var biz string
+	m.status, m.errCode = b.sendStatus, b.errCode
+	var id string
 	if b.Code == ok || b.taken {
-		biz = s.take(record{number: number, outID: outID, template: template, by: sign, content: param, status: b.sendStatus, errCode: b.errCode})
+		id = s.take(m)
 	}
 	switch {
 	case b.silent:
@@ -264,9 +299,9 @@ func (s *SMS) send(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(b.status)
 		_, _ = w.Write([]byte(b.body))
 	case b.Code != ok:
-		s.refuse(w, refusal{b.status, b.Code, b.message})
+		say.refuse(b)
 	default:
-		answer(w, http.StatusOK, map[string]any{"Code": ok, "Message": ok, "BizId": biz, "RequestId": s.requestID()})
+		say.accept(id)
 	}
 }
 
@@ -294,9 +329,18 @@ func (s *SMS) take(r record) string {
 	s.mu.Unlock()
 	s.sink(Item{
 		Time: r.at, Kind: "sms", To: r.number, From: r.by, Subject: r.template,
-		Text: "【" + r.by + "】" + s.text(r), ID: r.bizID, Delivery: r.outID, Raw: r.content,
+		Text: "【" + r.by + "】" + s.text(r), ID: r.bizID, Delivery: r.outID, Raw: r.raw(),
 	})
 	return r.bizID
+}
+
+// raw is the variables as they came.
+func (r record) raw() string {
+	if r.values == nil {
+		return r.content
+	}
+	b, _ := json.Marshal(r.values) // strings always can
+	return string(b)
 }
 
 // text is the message as it would have reached the phone; of a template that is not known, its code
@@ -306,6 +350,24 @@ func (s *SMS) text(r record) string {
 	known := false
 	if s.cfg.Templates != nil {
 		text, known = s.cfg.Templates()[r.template]
+	}
+	if r.values != nil {
+		if !known {
+			return r.template + " " + strings.Join(r.values, ", ")
+		}
+		n := 0 // the n-th variable of the text has the n-th value; one that comes again has its own
+		seen := map[string]string{}
+		return variable.ReplaceAllStringFunc(text, func(v string) string {
+			if value, ok := seen[v]; ok {
+				return value
+			}
+			if n < len(r.values) {
+				seen[v] = r.values[n]
+				n++
+				return seen[v]
+			}
+			return v
+		})
 	}
 	var params map[string]string
 	if !known || r.content != "" && json.Unmarshal([]byte(r.content), &params) != nil {

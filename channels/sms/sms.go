@@ -1,14 +1,18 @@
 // Package sms holds what all SMS providers share: how long a text is, and which provider a
-// channel of kind "sms" speaks to. Each provider lives in a folder of its own.
+// channel of kind "sms" speaks to; or which ones, where several share its messages and stand in for each
+// other (failover.go), or are only checked against (shadow.go). Each provider lives in a folder of its own.
 package sms
 
 import (
 	"maps"
+	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/yizhan-dev/yizhan/channels"
+	"github.com/yizhan-dev/yizhan/schemas"
 )
 
 // Lengths of mainland messages in characters, signature and its brackets included; any character
@@ -41,27 +45,6 @@ func Segments(signature, text string) int {
 	return (n + joinSegment - 1) / joinSegment
 }
 
-// New returns the factory of kind "sms": it opens the channel with the factory that the section's
-// provider names.
-func New(providers map[string]channels.Factory) channels.Factory {
-	return func(env channels.Env, decode func(into any) error) (channels.Channel, error) {
-		// A map takes every key, so that the strict decoding is left to the provider's own Config.
-		var section map[string]any
-		if err := decode(&section); err != nil {
-			return nil, err
-		}
-		name, _ := section["provider"].(string)
-		open, ok := providers[name]
-		if !ok {
-			known := strings.Join(slices.Sorted(maps.Keys(providers)), ", ")
-			return nil, channels.BadSetting("provider",
-				"未知的短信服务商“"+name+"”，可用的有："+known,
-				"unknown SMS provider \""+name+"\"; known are: "+known)
-		}
-		return open(env, decode)
-	}
-}
-
 // Number is an E.164 number as Chinese providers want it: the bare 11 digits for the mainland,
 // country code and number without + abroad. Anything without a + is returned as it is.
 func Number(e164 string) string {
@@ -69,4 +52,84 @@ func Number(e164 string) string {
 		return rest
 	}
 	return strings.TrimPrefix(e164, "+")
+}
+
+// Code is the message's template code at a provider, which is looked for by each name in turn; the template's plain code
+// stands for every provider that has none of its own.
+func Code(m *schemas.Message, names ...string) string {
+	for _, n := range names {
+		if c := m.Codes[n]; c != "" {
+			return c
+		}
+	}
+	return m.Code
+}
+
+// Params are the values of the template's variables in the template's order.
+func Params(m *schemas.Message) []string {
+	order := slices.Clone(m.ParamOrder)
+	for _, name := range slices.Sorted(maps.Keys(m.Params)) {
+		if !slices.Contains(order, name) {
+			order = append(order, name)
+		}
+	}
+	out := make([]string, 0, len(order))
+	for _, name := range order {
+		if v, ok := m.Params[name]; ok {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// Ours is a failure found before any call.
+func Ours(code string, class channels.Class) *channels.Failure {
+	return &channels.Failure{Kind: "sms", Provider: "dispatcher", Code: code, Class: class}
+}
+
+// Carrier says whether the code of a receipt is a carrier's own, passed through by the platform: a status word of
+// SMPP or CMPP, or two letters and four digits ("MK:0001").
+func Carrier(code string) bool {
+	for _, begin := range []string{"UNDELIV", "EXPIRED", "REJECT", "MBBLACK", "DBBLACK"} {
+		if strings.HasPrefix(code, begin) {
+			return true
+		}
+	}
+	letters, number, ok := strings.Cut(code, ":")
+	return ok && len(letters) == 2 && len(number) == 4 && strings.Trim(number, "0123456789") == ""
+}
+
+// Endpoint reads the setting of the same name: a host, or a URL without path. Requests hold numbers and variables,
+// so they go in clear over loopback only.
+func Endpoint(s string) (*url.URL, error) {
+	if !strings.Contains(s, "://") {
+		s = "https://" + s
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+		return nil, channels.BadSetting("endpoint",
+			"接入点应为域名或 https://域名，不含路径和账号", "the endpoint must be a host or https://host, without path or user")
+	}
+	if u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname()) {
+		u.Path = ""
+		return u, nil
+	}
+	return nil, channels.BadSetting("endpoint",
+		"接入点必须使用 https（仅本机回环地址可用 http）", "the endpoint must use https (http is for loopback addresses only)")
+}
+
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// CheckSignature is a setting's check: a signature is given without brackets.
+func CheckSignature(s string) error {
+	switch {
+	case s == "":
+		return channels.BadSetting("signature", "请填写短信签名（不含【】）", "give the SMS signature, without brackets")
+	case strings.ContainsAny(s, "【】[]"):
+		return channels.BadSetting("signature", "短信签名不要带【】，平台会自动添加", "give the SMS signature without brackets: the platform adds them")
+	}
+	return nil
 }

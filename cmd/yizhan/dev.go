@@ -175,6 +175,7 @@ func writeDev(dir string, o devOptions, sb *sandbox.Sandbox) (file string, err e
 	var conf bytes.Buffer
 	if err := tmpl.Execute(&conf, map[string]string{
 		"DataDir": filepath.ToSlash(dir), "Listen": o.listen, "BrokerListen": o.brokerListen, "LogLevel": o.logLevel, "SMTPPort": port,
+		"TencentAppID": cred.Tencent.AppID, "HuaweiSender": cred.Huawei.Sender,
 		"Username": cred.Username, "SMSEndpoint": sb.SMSEndpoint(), "Webhook": strings.TrimSuffix(sb.WebhookURL(""), "/"),
 		"DingTalk": sb.Robots.RobotURL("dingtalk"), "WeCom": sb.Robots.RobotURL("wecom"), "Feishu": sb.Robots.RobotURL("feishu"), "Slack": sb.Robots.RobotURL("slack"),
 	}); err != nil {
@@ -188,6 +189,8 @@ func writeDev(dir string, o devOptions, sb *sandbox.Sandbox) (file string, err e
 		"yizhan.yaml": conf.Bytes(), "smtp-ca.pem": sb.SMTP.CACertPEM(), "smtp-password": []byte(cred.Password),
 		"sms-key-id": []byte(cred.AccessKeyID), "sms-key-secret": []byte(cred.AccessKeySecret), "webhook-secret": []byte(cred.WebhookSecret),
 		"dingtalk-secret": []byte(sb.Robots.Secret("dingtalk")), "feishu-secret": []byte(sb.Robots.Secret("feishu")),
+		"tencent-id": []byte(cred.Tencent.SecretID), "tencent-key": []byte(cred.Tencent.SecretKey),
+		"huawei-key": []byte(cred.Huawei.AppKey), "huawei-secret": []byte(cred.Huawei.AppSecret),
 	}
 	if _, err := os.Stat(filepath.Join(dir, "rules.yaml")); errors.Is(err, os.ErrNotExist) {
 		files["rules.yaml"] = ruleFile

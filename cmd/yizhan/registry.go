@@ -5,6 +5,7 @@ import (
 	"github.com/yizhan-dev/yizhan/channels/email"
 	"github.com/yizhan-dev/yizhan/channels/sms"
 	"github.com/yizhan-dev/yizhan/channels/sms/aliyun"
+	"github.com/yizhan-dev/yizhan/channels/sms/httpapi"
 	"github.com/yizhan-dev/yizhan/channels/webhook"
 	"github.com/yizhan-dev/yizhan/rules"
 	"github.com/yizhan-dev/yizhan/rules/characters"
@@ -25,7 +26,7 @@ import (
 func channelKinds() map[string]channels.Factory {
 	return map[string]channels.Factory{
 		"email":   email.New,
-		"sms":     sms.New(map[string]channels.Factory{"aliyun": aliyun.New}),
+		"sms":     sms.New(map[string]channels.Factory{"aliyun": aliyun.New, "httpapi": httpapi.New}),
 		"webhook": webhook.New,
 	}
 }

@@ -93,8 +93,31 @@ func configFlag(cmd *cobra.Command) *string {
 type channelSection struct {
 	Kind      string `yaml:"kind"`
 	Provider  string `yaml:"provider"`
+	API       string `yaml:"api"`
 	Signature string `yaml:"signature"`
 	attaches  string // the schemes that a mail channel fetches
+	Providers []struct {
+		Provider string `yaml:"provider"`
+		API      string `yaml:"api"`
+	} `yaml:"providers"`
+}
+
+// profile is the SMS provider, or the providers, whose rules hold, as the opened channel would name them.
+func (c channelSection) profile() string {
+	name := func(provider, api string) string {
+		if provider == "httpapi" {
+			return api // a description of one's own has no profile: the strict one holds
+		}
+		return provider
+	}
+	if len(c.Providers) == 0 {
+		return name(c.Provider, c.API)
+	}
+	var names []string
+	for _, p := range c.Providers {
+		names = append(names, name(p.Provider, p.API))
+	}
+	return strings.Join(names, "+")
 }
 
 // rulesFile is a compiled rules file and its text, for showing.
@@ -117,9 +140,22 @@ type rulesSource struct {
 	} `yaml:"routes"`
 	Guards    map[string]strictyaml.Section `yaml:"guards"`
 	Templates map[string]map[string]struct {
-		Code   string        `yaml:"code"`
-		Params []rules.Param `yaml:"params"`
+		Code   string            `yaml:"code"`
+		Codes  map[string]string `yaml:"codes"`
+		Params []rules.Param     `yaml:"params"`
 	} `yaml:"templates"`
+}
+
+// codes are a template's codes as people read them: SMS_1, tencent 1234567.
+func codes(code string, others map[string]string) string {
+	var out []string
+	if code != "" {
+		out = append(out, code)
+	}
+	for _, name := range slices.Sorted(maps.Keys(others)) {
+		out = append(out, name+" "+others[name])
+	}
+	return strings.Join(out, ", ")
 }
 
 // openRules loads and checks a rules file. config names yizhan.yaml; empty looks for it.
@@ -329,7 +365,7 @@ func (r *rulesFile) print(u *ui, linted []lintedText) {
 	for _, name := range slices.Sorted(maps.Keys(r.source.Templates)) {
 		for _, key := range slices.Sorted(maps.Keys(r.source.Templates[name])) {
 			src := r.source.Templates[name][key]
-			t.add(name, key, src.Code, strings.Join(paramNames(src.Params), ", "))
+			t.add(name, key, codes(src.Code, src.Codes), strings.Join(paramNames(src.Params), ", "))
 		}
 	}
 	if len(t.rows) > 0 {

@@ -290,7 +290,7 @@ func (r *rulesFile) channel(name, template string) (rules.Channel, bool) {
 func channelOf(c channelSection) rules.Channel {
 	address := map[string]channels.Address{"sms": channels.Phone, "email": channels.Email}[c.Kind]
 	return rules.Channel{
-		Kind: c.Kind, Provider: c.Provider, Signature: c.Signature, Capped: c.Kind == "sms", Address: string(cmp.Or(address, channels.None)),
+		Kind: c.Kind, Provider: c.profile(), Signature: c.Signature, Capped: c.Kind == "sms", Address: string(cmp.Or(address, channels.None)),
 		Attaches: c.attaches,
 	}
 }

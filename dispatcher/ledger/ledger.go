@@ -38,10 +38,16 @@ type Record struct {
 	Took   int64     `json:"took_ms,omitzero"`
 	// Again: the copy had been handed to a worker before. If that one died in the call, the third party
 	// may have the message twice.
-	Again   bool           `json:"again,omitzero"`
-	Receipt string         `json:"receipt,omitzero"` // the third party's id
-	Reply   string         `json:"reply,omitzero"`   // its words
-	Cause   *schemas.Cause `json:"cause,omitzero"`
+	Again   bool   `json:"again,omitzero"`
+	Receipt string `json:"receipt,omitzero"` // the third party's id
+	Reply   string `json:"reply,omitzero"`   // its words
+	// Provider took it, of a channel with several, and Passed did not; Parts and Cost are what it charges, as
+	// [channels.Receipt] has them.
+	Provider string         `json:"provider,omitzero"`
+	Parts    int            `json:"parts,omitzero"`
+	Cost     string         `json:"cost,omitzero"`
+	Passed   string         `json:"passed,omitzero"`
+	Cause    *schemas.Cause `json:"cause,omitzero"`
 	// Review is what the rules found in a message that was sent all the same, for a person to look at.
 	Review []schemas.Hit `json:"review,omitzero"`
 	// Reported is when it happened, by the third party's clock, for what it reported.

@@ -39,6 +39,9 @@ type DeliveryStory struct {
 	Attempts int           `json:"attempts"`
 	Due      time.Time     `json:"due,omitzero"` // when it goes on by itself
 	Receipt  string        `json:"receipt,omitzero"`
+	Provider string        `json:"provider,omitzero"` // that took it, of a channel with several
+	Parts    int           `json:"parts,omitzero"`    // SMS: how many are charged
+	Cost     string        `json:"cost,omitzero"`     // "0.09 CNY", where the provider has a price
 	Cause    *Told         `json:"cause,omitzero"`
 	Review   []schemas.Hit `json:"review,omitzero"` // what a person should look at in a message that was sent
 	// Attachments are the files of a message that went, with those that it had to go without.
@@ -138,6 +141,12 @@ func deliveryStory(e Entry, rs []*Record, lang string, explain channels.Explaine
 		ds.State, ds.Attempts, ds.Due = r.State, r.Attempt, r.Due
 		if r.Receipt != "" {
 			ds.Receipt = r.Receipt
+		}
+		if r.Provider != "" {
+			ds.Provider = r.Provider
+		}
+		if r.Parts > 0 {
+			ds.Parts, ds.Cost = r.Parts, r.Cost
 		}
 		if r.Review != nil {
 			ds.Review = r.Review
@@ -324,7 +333,7 @@ func note(r *Record) schemas.Text {
 			return schemas.Text{Zh: "对方邮件系统通知：尚未送达，仍在重试" + reported(r).Zh, En: "the third party reports" + reported(r).En + " that it has not arrived yet and is still being tried"}
 		}
 		return schemas.Text{
-			Zh: "第 " + n + " 次尝试：第三方已接受" + zh(receipt+took), En: "attempt " + n + ": accepted by the third party" + receipt + took,
+			Zh: "第 " + n + " 次尝试：第三方已接受" + charged(r).Zh + zh(receipt+took), En: "attempt " + n + ": accepted by the third party" + charged(r).En + receipt + took,
 		}
 	case schemas.Delivered:
 		if r.Step == StepReport {
@@ -404,6 +413,26 @@ func in(r *Record) schemas.Text {
 	}
 	at := r.Due.Format("2006-01-02 15:04 (UTC-07:00)")
 	return schemas.Text{Zh: "到 " + at + " ", En: "at " + at}
+}
+
+// charged is who took a message, and for how much.
+func charged(r *Record) (t schemas.Text) {
+	if r.Provider != "" {
+		t.Zh, t.En = "，"+r.Provider, ", "+r.Provider
+	}
+	if r.Parts > 0 {
+		t.Zh += fmt.Sprintf("，计费 %d 条", r.Parts)
+		t.En += fmt.Sprintf(", parts: %d", r.Parts)
+	}
+	if r.Cost != "" {
+		t.Zh += "，" + r.Cost
+		t.En += ", " + r.Cost
+	}
+	if r.Passed != "" {
+		t.Zh += "（此前未受理：" + r.Passed + "）"
+		t.En += " (not taken before: " + r.Passed + ")"
+	}
+	return t
 }
 
 // zh gives a list its Chinese commas.

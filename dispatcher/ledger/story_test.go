@@ -40,6 +40,7 @@ func TestNotes(t *testing.T) {
 		{State: schemas.Held, Step: StepNoTake, Due: at},
 		{State: schemas.Sending, Attempt: 2},
 		{State: schemas.Accepted, Attempt: 2, Receipt: "900619^0", Took: 132},
+		{State: schemas.Accepted, Attempt: 1, Receipt: "5000:1", Provider: "tencent", Parts: 2, Cost: "0.09 CNY", Passed: "aliyun isv.BUSINESS_LIMIT_CONTROL", Took: 8},
 		{State: schemas.Accepted, Attempt: 1, Took: 8, Again: true},
 		{State: schemas.Accepted, Attempt: 6, Attachments: []channels.Attached{
 			{Name: "13800138000 对账单.pdf", Lack: channels.NotFound}, {Name: "logo.png", Type: "image/png", Size: 12}, {Name: "明细.xlsx", Lack: channels.Unreachable},

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"reflect"
+	"slices"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -72,4 +73,32 @@ func ToJSON(b []byte) ([]byte, error) {
 		return nil, tidy(err)
 	}
 	return yaml.YAMLToJSON(b)
+}
+
+// Without is the section without some of its keys, for a reader that does not know them.
+func (s Section) Without(keys ...string) Section {
+	return s.with(slices.DeleteFunc(slices.Clone(entries(s.node)), func(e *ast.MappingValueNode) bool { return slices.Contains(keys, name(e)) }))
+}
+
+// Or is the section with those of the keys that it lacks taken over from another, places included.
+func (s Section) Or(from Section, keys ...string) Section {
+	values := slices.Clone(entries(s.node))
+	for _, e := range entries(from.node) {
+		if slices.Contains(keys, name(e)) && !slices.ContainsFunc(values, func(own *ast.MappingValueNode) bool { return name(own) == name(e) }) {
+			values = append(values, e)
+		}
+	}
+	return s.with(values)
+}
+
+// with is the section with other entries; one that is no mapping stays as it is, for its reader to refuse.
+func (s Section) with(values []*ast.MappingValueNode) Section {
+	if !mapping(s.node) {
+		return s
+	}
+	m := &ast.MappingNode{BaseNode: &ast.BaseNode{}, Start: s.node.GetToken(), Values: values}
+	if own, ok := s.node.(*ast.MappingNode); ok {
+		m.Start, m.IsFlowStyle = own.Start, own.IsFlowStyle
+	}
+	return Section{m}
 }

@@ -33,3 +33,42 @@ func TestMistakesHaveAPosition(t *testing.T) {
 		t.Fatalf("absent section: %v", err)
 	}
 }
+
+// A section can be handed to a reader that knows only some of its keys, and completed from another; mistakes are still
+// shown where they are.
+func TestSectionWithoutAndOr(t *testing.T) {
+	var doc struct {
+		Whole Section   `yaml:"whole"`
+		Parts []Section `yaml:"parts"`
+	}
+	const source = `whole: {signature: s, slots: 3, other: 1}
+parts:
+  - {name: one, slots: 5, provider: a}
+  - name: two
+  - 7
+`
+	if err := Decode([]byte(source), &doc); err != nil {
+		t.Fatal(err)
+	}
+	type known struct {
+		Provider  string `yaml:"provider"`
+		Signature string `yaml:"signature"`
+		Slots     int    `yaml:"slots"`
+	}
+	for i, want := range []known{{"a", "s", 5}, {"", "s", 3}} {
+		var got known
+		if err := doc.Parts[i].Without("name").Or(doc.Whole, "signature", "slots").Decode(&got); err != nil || got != want {
+			t.Errorf("part %d: %+v, %v; want %+v", i, got, err, want)
+		}
+	}
+	var got known
+	if err := doc.Parts[0].Without("slots").Decode(&got); err == nil || !strings.Contains(err.Error(), "[3:") || !strings.Contains(err.Error(), "name") {
+		t.Errorf("an unknown key: %v, want it shown at line 3", err)
+	}
+	if err := doc.Parts[2].Without("name").Or(doc.Whole, "slots").Decode(&got); err == nil {
+		t.Error("a number was taken for a section")
+	}
+	if err := (Section{}).Without("name").Decode(&got); err != nil {
+		t.Errorf("an absent section: %v", err)
+	}
+}

@@ -7,10 +7,9 @@
 package aliyun
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
-	"net/netip"
-	"net/url"
 	"strings"
 	"time"
 
@@ -89,11 +88,8 @@ func New(env channels.Env, decode func(into any) error) (channels.Channel, error
 	if cfg.Timeout == 0 {
 		cfg.Timeout = defaultTimeout
 	}
-	switch {
-	case cfg.Signature == "":
-		return nil, channels.BadSetting("signature", "请填写短信签名（不含【】）", "give the SMS signature, without brackets")
-	case strings.ContainsAny(cfg.Signature, "【】[]"):
-		return nil, channels.BadSetting("signature", "短信签名不要带【】，平台会自动添加", "give the SMS signature without brackets: the platform adds them")
+	if err := sms.CheckSignature(cfg.Signature); err != nil {
+		return nil, err
 	}
 	id, err := secret(env, "access_key_id", cfg.AccessKeyIDFile, cfg.AccessKeyIDEnv)
 	if err != nil {
@@ -144,30 +140,13 @@ func secret(env channels.Env, name, file, variable string) (string, error) {
 	return s, nil
 }
 
-// endpoint splits the setting into what the SDK wants. The request's query holds number and
-// variables, so it goes in clear over loopback only.
+// endpoint splits the setting into what the SDK wants.
 func endpoint(s string) (scheme, host string, err error) {
-	if s == "" {
-		return "https", defaultHost, nil
+	u, err := sms.Endpoint(cmp.Or(s, defaultHost))
+	if err != nil {
+		return "", "", err
 	}
-	if !strings.Contains(s, "://") {
-		s = "https://" + s
-	}
-	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
-		return "", "", channels.BadSetting("endpoint",
-			"接入点应为域名或 https://域名，不含路径和账号", "the endpoint must be a host or https://host, without path or user")
-	}
-	if u.Scheme == "http" && loopback(u.Hostname()) || u.Scheme == "https" {
-		return u.Scheme, u.Host, nil
-	}
-	return "", "", channels.BadSetting("endpoint",
-		"接入点必须使用 https（仅本机回环地址可用 http）", "the endpoint must use https (http is for loopback addresses only)")
-}
-
-func loopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
+	return u.Scheme, u.Host, nil
 }
 
 // Traits says what the dispatcher must know of the channel.
@@ -212,7 +191,7 @@ func (c *Channel) request(d *schemas.Delivery) (*dysmsapi.SendSmsRequest, *chann
 	if req.SignName == "" {
 		req.SignName = c.traits.Signature
 	}
-	req.TemplateCode = d.Message.Code
+	req.TemplateCode = sms.Code(&d.Message, provider)
 	req.OutId = d.ID // echoed by receipts and QuerySendDetails; shorter than 256 characters
 	if len(d.Message.Params) > 0 {
 		b, err := json.Marshal(d.Message.Params)

@@ -126,20 +126,8 @@ func undelivered(code, message string) *channels.Failure {
 		code = "UNKNOWN"
 	}
 	class := classOf(code)
-	if class == channels.Permanent && carrier(code) {
+	if class == channels.Permanent && sms.Carrier(code) {
 		class = channels.BadTarget
 	}
 	return &channels.Failure{Kind: kind, Provider: provider + "-receipt", Code: code, Class: class, Line: channels.Line(message)}
-}
-
-// carrier says whether code is a carrier's own, passed through by the platform: a status word of
-// SMPP or CMPP, or two letters and four digits ("MK:0001").
-func carrier(code string) bool {
-	for _, begin := range []string{"UNDELIV", "EXPIRED", "REJECT", "MBBLACK", "DBBLACK"} {
-		if strings.HasPrefix(code, begin) {
-			return true
-		}
-	}
-	letters, number, ok := strings.Cut(code, ":")
-	return ok && len(letters) == 2 && len(number) == 4 && strings.Trim(number, "0123456789") == ""
 }
