@@ -30,6 +30,7 @@ type Sandbox struct {
 	SMTP    *SMTP
 	SMS     *SMS
 	Webhook *Webhook
+	Expired *Expired
 
 	inbox       Inbox
 	credentials Credentials
@@ -64,6 +65,9 @@ func Start(cfg Config) (*Sandbox, error) {
 	if s.Webhook, err = StartWebhook(WebhookConfig{Addr: cfg.WebhookAddr, Secret: s.credentials.WebhookSecret}, s.inbox.Add); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	if s.Expired, err = StartExpired(""); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	return s, nil
 }
 
@@ -94,6 +98,9 @@ func (s *Sandbox) WebhookURL(path string) string {
 // Close ends all stand-ins.
 func (s *Sandbox) Close() error {
 	var errs []error
+	if s.Expired != nil {
+		errs = append(errs, s.Expired.Close())
+	}
 	if s.Webhook != nil {
 		errs = append(errs, s.Webhook.Close())
 	}
