@@ -16,17 +16,18 @@ import (
 
 // SelfSigned makes a certificate for this machine's loopback names, valid for a year, and the PEM
 // that a client must trust to accept it.
-func SelfSigned() (tls.Certificate, []byte, error) {
+func SelfSigned() (tls.Certificate, []byte, error) { return selfSigned(time.Now().AddDate(1, 0, 0)) }
+
+func selfSigned(until time.Time) (tls.Certificate, []byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, nil, fmt.Errorf("sandbox: certificate: %w", err)
 	}
-	now := time.Now()
 	template := &x509.Certificate{
-		SerialNumber:          big.NewInt(now.UnixNano()),
+		SerialNumber:          big.NewInt(time.Now().UnixNano()),
 		Subject:               pkix.Name{CommonName: "yizhan sandbox"},
-		NotBefore:             now.Add(-time.Hour),
-		NotAfter:              now.AddDate(1, 0, 0),
+		NotBefore:             until.AddDate(-1, 0, 0).Add(-time.Hour),
+		NotAfter:              until,
 		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true,

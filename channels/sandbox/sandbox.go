@@ -31,6 +31,7 @@ type Sandbox struct {
 	SMS     *SMS
 	Webhook *Webhook
 	Robots  *Robots
+	Expired *Expired
 
 	inbox       Inbox
 	credentials Credentials
@@ -73,6 +74,9 @@ func Start(cfg Config) (*Sandbox, error) {
 	if s.Robots, err = StartRobots(RobotsConfig{Addr: cfg.RobotsAddr}, s.inbox.Add); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	if s.Expired, err = StartExpired(""); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	return s, nil
 }
 
@@ -105,6 +109,9 @@ func (s *Sandbox) Close() error {
 	var errs []error
 	if s.Robots != nil {
 		errs = append(errs, s.Robots.Close())
+	}
+	if s.Expired != nil {
+		errs = append(errs, s.Expired.Close())
 	}
 	if s.Webhook != nil {
 		errs = append(errs, s.Webhook.Close())

@@ -20,6 +20,7 @@ type behaviour struct {
 	first   int    // only the first attempts of an OutId; later ones are accepted
 	silent  bool   // no answer
 	cut     bool   // the connection is broken instead of an answer
+	drip    bool   // the answer comes a byte a second and never ends
 	taken   bool   // the message is taken whatever is answered
 	// What QuerySendDetails says of it afterwards: SendStatus (0 is 1, waiting), ErrCode, or nothing but an error.
 	sendStatus int64
@@ -73,6 +74,12 @@ var simulated = []behaviour{
 	{Case: Case{"19900000013", "dispatcher:http-200-no-code", schemas.Text{
 		Zh: "返回 HTTP 200，但内容不是 JSON", En: "answers HTTP 200 with something that is not JSON",
 	}, "", ""}, status: 200, body: "<html>login to continue</html>"},
+	{Case: Case{"19900000015", "net:timeout-response", schemas.Text{
+		Zh: "已受理，每秒只应答一个字节，查询结果为已送达", En: "taken, and answered a byte a second for ever; the query finds it delivered",
+	}, "", ""}, drip: true, taken: true, sendStatus: 3},
+	{Case: Case{"19900000016", "net:timeout-response", schemas.Text{
+		Zh: "不受理也不应答，查询不到", En: "neither taken nor answered, and the query finds nothing",
+	}, "", ""}, silent: true},
 	{Case: Case{"19900000014", ok, schemas.Text{
 		Zh: "受理，回执为已送达", En: "accepted; the receipt says delivered",
 	}, "", ""}, sendStatus: 3, errCode: "DELIVERED"},
@@ -99,6 +106,9 @@ var simulatedMail = []Case{
 	{"greylist", "451 4.7.1", schemas.Text{Zh: "前两次暂时拒绝，之后受理", En: "refused for now twice, then accepted"}, "", ""},
 	{"hang", "-", schemas.Text{Zh: "读完邮件后始终不答复", En: "reads the message and never answers"}, "", ""},
 	{"cut", "-", schemas.Text{Zh: "收下邮件，不答复就断开连接", En: "takes the message and breaks the connection"}, "", ""},
+	{"mute", "-", schemas.Text{Zh: "始终不答复收件人命令", En: "never answers RCPT"}, "", ""},
+	{"drip", "-", schemas.Text{Zh: "收下邮件，每秒只答复一个字节，永不结束", En: "takes the message and answers a byte a second, for ever"}, "", ""},
+	{"garbage", "-", schemas.Text{Zh: "收下邮件，答复一个网页", En: "takes the message and answers with a web page"}, "", ""},
 	{"slow", "250", schemas.Text{Zh: "3 秒后受理", En: "accepted after 3 s"}, "", ""},
 }
 
@@ -111,6 +121,11 @@ var simulatedHooks = []Case{
 	{"/hook/410", "410", schemas.Text{Zh: "不再接收", En: "wants no more"}, "", ""},
 	{"/hook/400", "400", schemas.Text{Zh: "请求格式有误", En: "refused as malformed"}, "", ""},
 	{"/hook/hang", "-", schemas.Text{Zh: "收下消息，始终不答复", En: "takes the message and never answers"}, "", ""},
+	{"/hook/mute", "-", schemas.Text{Zh: "不收消息，也不答复", En: "neither takes the message nor answers"}, "", ""},
+	{"/hook/cut", "-", schemas.Text{Zh: "收下消息，不答复就断开连接", En: "takes the message and breaks the connection"}, "", ""},
+	{"/hook/drip", "-", schemas.Text{Zh: "收下消息，每秒只答复一个字节，永不结束", En: "takes the message and answers a byte a second, for ever"}, "", ""},
+	{"/hook/page", "200", schemas.Text{Zh: "收下消息，答复 200 和一个网页", En: "takes the message and answers 200 with a web page"}, "", ""},
+	{"/hook/error", "200", schemas.Text{Zh: "收下消息，答复 200，正文说出错", En: "takes the message and answers 200 with an error in the body"}, "", ""},
 	{"/hook/redirect", "307", schemas.Text{Zh: "跳转到云主机元数据地址", En: "redirects to a cloud's metadata address"}, "", ""},
 }
 

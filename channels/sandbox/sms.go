@@ -59,6 +59,8 @@ type SMSConfig struct {
 //	199 0000 0012  accepted; the query says undelivered, MOBILE_NOT_ON_SERVICE
 //	199 0000 0013  HTTP 200 with something that is not JSON
 //	199 0000 0014  accepted; the query says delivered
+//	199 0000 0015  taken, and answered a byte a second for ever; the query finds it delivered
+//	199 0000 0016  neither taken nor answered; the query finds nothing
 //	anything else  accepted; the query says that the receipt is awaited
 //
 // A signature or template code that contains 审核中 or PENDING is under review, one with 未通过 or REJECTED was refused;
@@ -292,6 +294,8 @@ func (s *SMS) act(w http.ResponseWriter, r *http.Request, m record, say acting) 
 	switch {
 	case b.silent:
 		s.hang(r)
+	case b.drip:
+		s.drip(w, r, `{"Code":"OK","Message":"`)
 	case b.cut:
 		panic(http.ErrAbortHandler)
 	case b.body != "":

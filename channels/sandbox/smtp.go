@@ -49,6 +49,9 @@ type SMTPConfig struct {
 //	greylist        451 4.7.1 after the message, the first two times for one Message-ID; then accepted
 //	hang            the message is taken and read, and never answered
 //	cut             the message is accepted into the inbox, and the connection broken without an answer
+//	mute            RCPT is never answered
+//	drip            the message is accepted into the inbox, and the answer comes a byte a second and never ends
+//	garbage         the message is accepted into the inbox, and the answer is a web page
 //	slow            accepted after 3 s
 //	anything else   accepted
 //
@@ -225,6 +228,9 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 		_, _ = fmt.Fprint(s.conn(), "421 4.3.2 Service not available, closing transmission channel\r\n")
 		s.conn().Close()
 		return io.EOF // nobody is left to read it
+	case wants(to, "mute"):
+		s.hang()
+		return io.EOF
 	}
 	s.to = append(s.to, to)
 	return nil
@@ -276,7 +282,15 @@ func (s *session) Data(r io.Reader) error {
 		item.To = to
 		s.server.sink(item)
 	}
-	if s.anyWants("cut") {
+	switch {
+	case s.anyWants("cut"):
+		s.conn().Close()
+		return io.EOF
+	case s.anyWants("drip"):
+		drip(s.conn(), s.server.done)
+		return io.EOF
+	case s.anyWants("garbage"):
+		_, _ = fmt.Fprint(s.conn(), "<html>login to continue</html>\r\n")
 		s.conn().Close()
 		return io.EOF
 	}
@@ -290,6 +304,24 @@ func (s *session) hang() {
 	_ = c.SetReadDeadline(time.Now().Add(hangLimit))
 	_, _ = io.Copy(io.Discard, c)
 	c.Close()
+}
+
+// drip answers a byte a second, of a reply whose last line never comes (RFC 5321 section 4.2.1), until the client goes.
+func drip(c net.Conn, done <-chan struct{}) {
+	defer c.Close()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	const line = "250-2.0.0 please wait\r\n"
+	for i := range int(hangLimit / time.Second) {
+		if _, err := c.Write([]byte{line[i%len(line)]}); err != nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-done:
+			return
+		}
+	}
 }
 
 // Reset is part of [smtp.Session].

@@ -78,6 +78,28 @@ func (w *web) hang(r *http.Request) {
 	panic(http.ErrAbortHandler) // no answer, not even an empty one
 }
 
+// drip answers 200 and begin, and then a byte a second until the client goes or the server ends.
+func (w *web) drip(to http.ResponseWriter, r *http.Request, begin string) {
+	to.Header().Set("Content-Type", "application/json; charset=utf-8")
+	out := http.NewResponseController(to)
+	_, _ = io.WriteString(to, begin)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for range int(hangLimit / time.Second) {
+		if out.Flush() != nil {
+			return
+		}
+		select {
+		case <-tick.C:
+			_, _ = io.WriteString(to, ".")
+		case <-r.Context().Done():
+			return
+		case <-w.done:
+			return
+		}
+	}
+}
+
 // tries counts attempts by key; it forgets everything rather than grow without bound.
 type tries struct {
 	mu sync.Mutex

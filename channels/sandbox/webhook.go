@@ -31,6 +31,11 @@ type WebhookConfig struct {
 //	/hook/410       410
 //	/hook/400       400
 //	/hook/hang      taken and never answered
+//	/hook/mute      neither taken nor answered
+//	/hook/cut       taken, and the connection broken without an answer
+//	/hook/drip      taken, and answered a byte a second for ever
+//	/hook/page      taken, and answered 200 with a web page
+//	/hook/error     taken, and answered 200 with an error in the body
 //	/hook/redirect  307 to a cloud's metadata address, which nobody must follow
 //
 // A wrong or missing signature, or a clock off by more than five minutes, is answered with 401.
@@ -114,6 +119,21 @@ func (h *Webhook) serve(w http.ResponseWriter, r *http.Request) {
 	case "hang":
 		h.take(r, id, body)
 		h.hang(r)
+	case "mute":
+		h.hang(r)
+	case "cut":
+		h.take(r, id, body)
+		panic(http.ErrAbortHandler)
+	case "drip":
+		h.take(r, id, body)
+		h.drip(w, r, "{")
+	case "page":
+		h.take(r, id, body)
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = io.WriteString(w, "<html>login to continue</html>")
+	case "error":
+		h.take(r, id, body)
+		answer(w, http.StatusOK, map[string]any{"error": "the order is not known"})
 	case "redirect":
 		http.Redirect(w, r, "http://169.254.169.254/latest/meta-data/", http.StatusTemporaryRedirect)
 	default:
