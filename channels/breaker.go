@@ -64,7 +64,7 @@ func (b *Breaker) Allow(now time.Time) (ok bool, retryAt time.Time, cause *Failu
 func (b *Breaker) Done(now time.Time, f *Failure) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.gone {
+	if b.gone || f != nil && f.Kind == "dispatcher" { // what was found before the call, such as a missing file, says nothing of them
 		return
 	}
 	least, most, bad := minPause, maxPause, breakAfter // how many bad ones open it

@@ -111,12 +111,16 @@ type pass struct {
 	over  bool
 }
 
+// errNotCalled marks a failure of our own making: the call was not made. A channel may have failures of kind dispatcher
+// too, such as a file that it could not fetch, and those are an attempt's.
+var errNotCalled = errors.New("the call was not made")
+
 // isOwn says that the call was not made.
-func isOwn(f *channels.Failure) bool { return f.Kind == "dispatcher" && f.Provider == "yizhan" }
+func isOwn(f *channels.Failure) bool { return errors.Is(f.Err, errNotCalled) }
 
 // own is a failure of our own making: the call was not made.
 func own(code, line string, after time.Duration) *channels.Failure {
-	return &channels.Failure{Kind: "dispatcher", Provider: "yizhan", Code: code, Class: channels.Throttled, Line: channels.Line(line), After: after}
+	return &channels.Failure{Kind: "dispatcher", Provider: "yizhan", Code: code, Class: channels.Throttled, Line: channels.Line(line), After: after, Err: errNotCalled}
 }
 
 // said is a failure in its own words, with its code.

@@ -244,6 +244,9 @@ func (d *Dispatcher) outcome(ctx context.Context, ch channels.Channel, j *job, r
 	switch r.State {
 	case schemas.Uncertain:
 		r.Lookup, r.Due = 1, d.firstLookup(ch, now)
+		if _, asks := channels.As[channels.Reconciler](ch); !asks {
+			r.Step = ledger.StepListens
+		}
 	case schemas.Accepted:
 		d.waits(ch, j.Delivery, r, now)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/yizhan-dev/yizhan/channels"
+	"github.com/yizhan-dev/yizhan/dispatcher"
 	"github.com/yizhan-dev/yizhan/dispatcher/broker"
 	"github.com/yizhan-dev/yizhan/dispatcher/weather"
 	"github.com/yizhan-dev/yizhan/schemas"
@@ -80,7 +81,7 @@ func TestTheLastMinuteIsTold(t *testing.T) {
 	})
 }
 
-// stopped is a channel whose breaker is open, behind a decorator.
+// stopped is a channel with a breaker of its own, which is open.
 type stopped struct{ *far }
 
 func (stopped) Broken() []channels.Broken {
@@ -88,10 +89,7 @@ func (stopped) Broken() []channels.Broken {
 }
 
 func TestAnOpenBreakerIsToldWithoutCalls(t *testing.T) {
-	inVirtualTime(t, book, func(r *rig) {
-		r.stop()
-		r.Channels["web"] = stopped{r.web}
-		r.start()
+	inVirtualTimeWith(t, book, dispatcher.Config{}, func(r *rig) { r.Channels["web"] = stopped{r.web} }, func(r *rig) {
 		begun := time.Now()
 		time.Sleep(15 * time.Minute) // one report, of the minute in which it was stopped
 		all, err := (&weather.Station{B: r.Broker}).Now(r.t.Context(), begun.Add(3*time.Minute))

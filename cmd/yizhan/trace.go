@@ -263,6 +263,10 @@ func verdictOf(state schemas.State, due time.Time, to string, cause *ledger.Told
 			tr("请求已发出但没有收到答复，不知道第三方是否已接受", "the request left and no answer came: nobody knows yet whether it was accepted"),
 			tr("系统正在向第三方查询", "Yizhan is asking the third party"), tr("不要重发，以免收件人收到两次", "do not send it again: it might arrive twice") + nextLookup(due),
 		}
+		if time.Until(due) > receiptOnly {
+			v.who = tr("该第三方不支持查询，系统等待其回执", "Yizhan waits for a receipt: this third party cannot be asked")
+			v.now = tr("不要重发，以免收件人收到两次；可在服务商控制台按号码核实", "do not send it again: it might arrive twice; look the number up in the provider's console")
+		}
 	case schemas.Cancelled:
 		v = verdict{tr("消息已撤回，没有发送", "the message was recalled and not sent"), nobody, tr("无需处理", "nothing")}
 	case schemas.Expired:
@@ -297,6 +301,9 @@ func ifMissed(to string) string {
 		return tr("如接收方称未收到，请其按消息编号查询接收日志", "if the receiver misses it: have it look for the message's id in its log")
 	}
 }
+
+// receiptOnly is longer than any wait between two questions: what is due later is not asked about.
+const receiptOnly = 12 * time.Hour
 
 // nextLookup says when the third party is asked next.
 func nextLookup(due time.Time) string {

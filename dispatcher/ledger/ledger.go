@@ -86,7 +86,7 @@ const (
 	StepReceipt   = "receipt"    // found out by asking the third party
 	StepReport    = "report"     // the third party reported it by itself: a receipt, a bounce
 	StepAwaits    = "awaits"     // accepted: asked, the third party does not know yet whether it arrived
-	StepListens   = "listens"    // accepted: the third party may report what became of it, and cannot be asked
+	StepListens   = "listens"    // accepted, uncertain: the third party may report what became of it, and cannot be asked
 	StepNoReceipt = "no-receipt" // accepted: no receipt came, and nobody waits for it any more
 	StepNoBounce  = "no-bounce"  // accepted: no bounce came in time; another channel is not needed
 	StepDelayed   = "delayed"    // accepted: the third party reports that it is still trying

@@ -214,6 +214,9 @@ func Note(r *Record, why *Told) schemas.Text {
 	case r.State == schemas.Uncertain && (r.Step == StepNotYet || r.Step == StepUnasked):
 		t.Zh += "；" + in(r).Zh + "再次查询"
 		t.En += "; asked again " + in(r).En
+	case r.State == schemas.Uncertain && r.Step == StepListens:
+		t.Zh += "；不会盲目重发，该第三方不支持查询：等待回执，" + in(r).Zh + "仍无回执则转为死信"
+		t.En += "; not sent again blindly, and this third party cannot be asked: waits for a receipt, a dead letter " + in(r).En + " when none has come"
 	case r.State == schemas.Uncertain:
 		t.Zh += "；不会盲目重发，" + in(r).Zh + "向第三方查询"
 		t.En += "; not sent again blindly, the third party is asked " + in(r).En

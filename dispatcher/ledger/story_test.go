@@ -56,6 +56,7 @@ func TestNotes(t *testing.T) {
 		{State: schemas.Accepted, Step: StepTooLate},
 		{State: schemas.Accepted, Attempt: 1, Receipt: "900619^0", Took: 132, Due: at.Add(15 * time.Minute)},
 		{State: schemas.Accepted, Attempt: 1, Took: 8, Step: StepListens, Due: at.Add(24 * time.Hour)},
+		{State: schemas.Uncertain, Attempt: 1, Step: StepListens, Due: at.Add(72 * time.Hour), Cause: &schemas.Cause{Kind: "sms", Provider: "huawei", Code: "net:reset", Class: "uncertain"}},
 		{State: schemas.Accepted, Step: StepReport, Receipt: "900619^0", Due: at.Add(15 * time.Minute)},
 		{State: schemas.Accepted, Step: StepAwaits, Due: at.Add(time.Hour)},
 		{State: schemas.Accepted, Step: StepUnasked, Due: at.Add(time.Hour)},

@@ -211,6 +211,8 @@ func TestSimulatedNumbers(t *testing.T) {
 		"19900000012": {"", 1, schemas.Undelivered},
 		"19900000013": {channels.Unknown, 0, ""},
 		"19900000014": {"", 1, schemas.Delivered},
+		"19900000015": {channels.Unknown, 1, schemas.Delivered},
+		"19900000016": {channels.Unknown, 0, ""},
 		"13800138000": {"", 1, schemas.Accepted},
 	}
 	numbers := []string{"13800138000"}
