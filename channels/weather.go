@@ -2,7 +2,7 @@ package channels
 
 import "time"
 
-// Watched is a channel, or a decorator of one, that stops its calls to what does not work.
+// Watched is a channel that stops its calls to what does not work.
 type Watched interface {
 	// Broken lists what is stopped now, the longest first, at most some dozens of many. It has to be quick.
 	Broken() []Broken

@@ -4,7 +4,7 @@
 //	pull.go        messages from a consumer to slots, never more than are free
 //	plan.go        an event becomes deliveries: decode, route, render, judge, store
 //	send.go        a delivery becomes an attempt: guards, budgets, daily cap, claim, Channel.Send
-//	road.go        what holds it up: breakers, busy destinations, budgets; convoy.go: several in one call
+//	admit.go       what holds it up: breakers, busy destinations, budgets; batch.go: several in one call
 //	decide.go      what becomes of it: one pure function, the whole retry policy
 //	settle.go      the only place that ends or continues a delivery: ledger record, effect, ack
 //	receipt.go     what third parties report later: receipts, bounces, replies
@@ -81,8 +81,8 @@ type Dispatcher struct {
 	skewed  atomic.Bool             // the clock is wrong: nothing that is capped is sent
 	broker  atomic.Pointer[reading] // its clock
 
-	ready  sync.Once // for what follows, see roads
-	byName map[string]*road
+	ready  sync.Once // for what follows, see gates
+	byName map[string]*gate
 	slow   chan struct{} // attempts beside the slots
 	limits *limits.Limits
 }
@@ -129,7 +129,7 @@ func (d *Dispatcher) Run(ctx context.Context, plan, send bool) error {
 		if !d.Broker.Embedded {
 			d.readClock(ctx) // budgets rest on it
 		}
-		for name, w := range d.roads() {
+		for name, w := range d.gates() {
 			for _, p := range schemas.Priorities {
 				t := w.Traits()
 				c, err := d.Broker.Consumer(ctx, broker.Deliveries, "send-"+name+"-"+string(p), broker.DeliverSubject(name, p, "*"), t.Timeout+redeliveryMargin)
@@ -151,7 +151,7 @@ func (d *Dispatcher) Run(ctx context.Context, plan, send bool) error {
 			pull(ctx, work, c, receiptSlots, d.Log, nil, func(ctx context.Context, m jetstream.Msg, _ func()) { d.receive(ctx, m) })
 		})
 		for name, ch := range d.Channels {
-			if fetches, ok := channels.As[channels.Collector](ch); ok {
+			if fetches, ok := ch.(channels.Collector); ok {
 				loops.Go(func() {
 					fetches.Collect(ctx, func(ctx context.Context, rs []channels.Report) error { return d.TakeReports(ctx, name, rs) })
 				})

@@ -113,7 +113,7 @@ func preview(book *rules.Book, open map[string]channels.Channel, q Draft, name s
 			p.Price = &Price{amount, currency}
 		}
 	}
-	if v, ok := channels.As[channels.Previewer](ch); ok {
+	if v, ok := ch.(channels.Previewer); ok {
 		w, err := v.Preview(dl)
 		if f, bad := errors.AsType[*channels.Failure](err); bad {
 			p.Problem = &schemas.Problem{Keyword: f.Code, Text: schemas.Text{Zh: cmp.Or(f.Line, f.Code), En: cmp.Or(f.Line, f.Code)}}

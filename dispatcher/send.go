@@ -19,7 +19,7 @@ import (
 
 // send makes one attempt at one delivery, or asks what became of an earlier one.
 // free gives the consumer's slot back, should that take long.
-func (d *Dispatcher) send(ctx context.Context, w *road, msg jetstream.Msg, free func()) {
+func (d *Dispatcher) send(ctx context.Context, w *gate, msg jetstream.Msg, free func()) {
 	j, err := d.open(msg)
 	if err != nil {
 		d.buryBytes(msg, err) //nolint:contextcheck // an outcome is written in time of its own
@@ -93,7 +93,7 @@ func (d *Dispatcher) inDoubt(ch channels.Channel, j *job) *ledger.Record {
 // firstLookup is when an uncertain outcome is asked about first; a channel that cannot be asked
 // waits for a receipt until the delivery is too old.
 func (d *Dispatcher) firstLookup(ch channels.Channel, now time.Time) time.Time {
-	if _, ok := channels.As[channels.Reconciler](ch); ok {
+	if _, ok := ch.(channels.Reconciler); ok {
 		return now.Add(d.Retry.Reconcile[0])
 	}
 	return now.Add(d.Retry.MaxAge)
@@ -101,7 +101,7 @@ func (d *Dispatcher) firstLookup(ch channels.Channel, now time.Time) time.Time {
 
 // attempt passes the gates — rules, destination, budgets, rules with state, claim — and calls the channel. It returns the record
 // of the outcome and the record that it goes on top of; nil when the copy is answered already.
-func (d *Dispatcher) attempt(ctx context.Context, w *road, j *job, fence uint64) (*ledger.Record, uint64) {
+func (d *Dispatcher) attempt(ctx context.Context, w *gate, j *job, fence uint64) (*ledger.Record, uint64) {
 	ch, t, begun := w.Channel, w.Traits(), time.Now()
 	// A copy that was due by the broker's clock is due, also when ours is behind: held again, it would be
 	// back at once.
@@ -244,7 +244,7 @@ func (d *Dispatcher) outcome(ctx context.Context, ch channels.Channel, j *job, r
 	switch r.State {
 	case schemas.Uncertain:
 		r.Lookup, r.Due = 1, d.firstLookup(ch, now)
-		if _, asks := channels.As[channels.Reconciler](ch); !asks {
+		if _, asks := ch.(channels.Reconciler); !asks {
 			r.Step = ledger.StepListens
 		}
 	case schemas.Accepted:
@@ -256,7 +256,7 @@ func (d *Dispatcher) outcome(ctx context.Context, ch channels.Channel, j *job, r
 // waits makes an acceptance wait for its receipt, where one may come.
 func (d *Dispatcher) waits(ch channels.Channel, dl *schemas.Delivery, r *ledger.Record, now time.Time) {
 	t, times := ch.Traits(), d.Retry.Receipts
-	_, asks := channels.As[channels.Reconciler](ch)
+	_, asks := ch.(channels.Reconciler)
 	switch {
 	case t.Receipts && asks:
 		r.Lookup, r.Due = 1, now.Add(times[0])
@@ -271,7 +271,7 @@ func (d *Dispatcher) await(ctx context.Context, ch channels.Channel, j *job) *le
 	defer cancel()
 	var l channels.Lookup
 	err := errUnaskable
-	if rc, ok := channels.As[channels.Reconciler](ch); ok {
+	if rc, ok := ch.(channels.Reconciler); ok {
 		l, err = rc.Lookup(ctx, j.Delivery, j.since)
 	}
 	o := d.Retry.Awaited(time.Now(), j.lookup, l, err)
@@ -410,7 +410,7 @@ func (d *Dispatcher) reconcile(ctx context.Context, ch channels.Channel, j *job)
 		l   channels.Lookup
 		err = errUnaskable
 	)
-	if rc, ok := channels.As[channels.Reconciler](ch); ok {
+	if rc, ok := ch.(channels.Reconciler); ok {
 		l, err = rc.Lookup(ctx, j.Delivery, j.since)
 	}
 	a.Now = time.Now()

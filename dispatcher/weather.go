@@ -48,8 +48,8 @@ func (d *Dispatcher) publishWeather(ctx context.Context, now time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
 	defer cancel()
 	if !now.IsZero() {
-		for name, w := range d.roads() {
-			d.calls.Break(now.Add(-reportEvery), name, w.Broken()) // as of the minute that ends
+		for name := range d.Channels {
+			d.calls.Break(now.Add(-reportEvery), name, d.Broken(name)) // as of the minute that ends
 		}
 	}
 	left, err := weather.Publish(ctx, d.Broker, d.Worker, d.calls.Take(now))

@@ -26,7 +26,7 @@ func examine(t *testing.T, ch channels.Channel, dns *channeltest.DNS, change fun
 	if change != nil {
 		change(x)
 	}
-	e, ok := channels.As[channels.Examiner](ch)
+	e, ok := ch.(channels.Examiner)
 	if !ok {
 		t.Fatal("no examination")
 	}

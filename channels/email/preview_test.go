@@ -44,7 +44,7 @@ func TestPreviewIsWhatIsSent(t *testing.T) {
 			ch := openScript(t, s, nil)
 			d := channeltest.Delivery(1)
 			change(d)
-			p, ok := channels.As[channels.Previewer](ch)
+			p, ok := ch.(channels.Previewer)
 			if !ok {
 				t.Fatal("no preview")
 			}
@@ -77,7 +77,7 @@ func TestPreviewOfNothing(t *testing.T) {
 	ch := openScript(t, play(t, speak("", nil)), nil)
 	d := channeltest.Delivery(1)
 	d.Message.Text, d.Message.HTML = "", ""
-	p, _ := channels.As[channels.Previewer](ch)
+	p, _ := ch.(channels.Previewer)
 	_, shown := p.Preview(d)
 	_, sent := ch.Send(t.Context(), d)
 	if f := failure(t, shown); f.Code != failure(t, sent).Code || f.Class != channels.Content {

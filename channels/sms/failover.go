@@ -205,7 +205,7 @@ func openSeveral(env channels.Env, section strictyaml.Section, providers map[str
 			return nil, errors.Join(err, m.ch.Close())
 		}
 	}
-	asks := slices.ContainsFunc(s.members, func(m *member) bool { _, ok := channels.As[channels.Reconciler](m.ch); return ok })
+	asks := slices.ContainsFunc(s.members, func(m *member) bool { _, ok := m.ch.(channels.Reconciler); return ok })
 	if err := cfg.Receipts.Check(asks); err != nil {
 		return nil, err
 	}
@@ -460,7 +460,7 @@ func (a asking) Lookup(ctx context.Context, d *schemas.Delivery, since time.Time
 		if !ok {
 			continue // it was never given this message
 		}
-		rc, ok := channels.As[channels.Reconciler](m.ch)
+		rc, ok := m.ch.(channels.Reconciler)
 		if !ok {
 			f := Ours("dispatcher:lookup-incomplete", channels.Temporary)
 			f.Line = m.Name + " has no query; only its receipt can tell"
@@ -493,7 +493,7 @@ func (s *several) Reports(r *http.Request, body []byte) ([]channels.Report, chan
 	name := r.URL.Query().Get("provider")
 	var reporters []channels.Reporter
 	for _, m := range s.members {
-		if rep, ok := channels.As[channels.Reporter](m.ch); ok && (name == "" || name == m.Name) {
+		if rep, ok := m.ch.(channels.Reporter); ok && (name == "" || name == m.Name) {
 			reporters = append(reporters, rep)
 		}
 	}
@@ -510,7 +510,7 @@ func (s *several) Preview(d *schemas.Delivery) (channels.Wire, error) {
 		if !ok {
 			continue
 		}
-		if p, ok := channels.As[channels.Previewer](m.ch); ok {
+		if p, ok := m.ch.(channels.Previewer); ok {
 			w, err := p.Preview(own)
 			w.Notes = append(w.Notes, schemas.Text{Zh: "服务商：" + m.Name, En: "provider: " + m.Name})
 			return w, err
@@ -526,7 +526,7 @@ func (s *several) Examine(ctx context.Context, x *channels.Examination) {
 		all = append(all, s.shadow.m)
 	}
 	for _, m := range all {
-		e, ok := channels.As[channels.Examiner](m.ch)
+		e, ok := m.ch.(channels.Examiner)
 		if !ok {
 			continue
 		}

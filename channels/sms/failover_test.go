@@ -342,7 +342,7 @@ func TestLookupOfSeveral(t *testing.T) {
 		"a failed to deliver, b delivered": {found(schemas.Undelivered), found(schemas.Delivered), schemas.Delivered, false},
 	} {
 		ch := mustStand(t, two, map[string]*fake{"a": {lookup: c.a}, "b": {lookup: c.b}})
-		rc, ok := channels.As[channels.Reconciler](ch)
+		rc, ok := ch.(channels.Reconciler)
 		if !ok {
 			t.Fatalf("%s: cannot be asked", name)
 		}
@@ -351,12 +351,12 @@ func TestLookupOfSeveral(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, l, err)
 		}
 	}
-	if _, ok := channels.As[channels.Reconciler](mustStand(t, two, map[string]*fake{"a": {}, "b": {}})); ok {
+	if _, ok := mustStand(t, two, map[string]*fake{"a": {}, "b": {}}).(channels.Reconciler); ok {
 		t.Error("nobody has a query, and yet it can be asked")
 	}
 	// One that never was given the message need not be asked.
 	ch := mustStand(t, two, map[string]*fake{"a": {lookup: absent}, "b": {}})
-	rc, _ := channels.As[channels.Reconciler](ch)
+	rc, _ := ch.(channels.Reconciler)
 	d := message(1)
 	d.Message.Codes = nil
 	if l, err := rc.Lookup(t.Context(), d, time.Now()); err != nil || l.Found {
@@ -366,7 +366,7 @@ func TestLookupOfSeveral(t *testing.T) {
 
 func TestReportsNameTheProvider(t *testing.T) {
 	ch := mustStand(t, two, map[string]*fake{"a": {}, "b": {}})
-	rep, _ := channels.As[channels.Reporter](ch)
+	rep, _ := ch.(channels.Reporter)
 	if got, _, err := rep.Reports(httptest.NewRequest(http.MethodPost, "/v1/receipts/sms/t?provider=b", nil), nil); err != nil || got[0].MessageID != "b" {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -695,7 +695,7 @@ providers:
 	if _, err := ch.Send(t.Context(), d); channels.Explain(err).Class != channels.Unknown {
 		t.Fatalf("%v", err)
 	}
-	rc, _ := channels.As[channels.Reconciler](ch)
+	rc, _ := ch.(channels.Reconciler)
 	if l, err := rc.Lookup(t.Context(), d, since); err != nil || !l.Found || l.State != schemas.Delivered || l.Receipt.Provider != "aliyun" {
 		t.Errorf("%+v, %v", l, err)
 	}

@@ -57,7 +57,7 @@ func startShadow(channel string, m *member, log *zap.Logger) (*shadow, error) {
 	if m.Weight != nil {
 		return nil, channels.BadSetting("shadow/weight", "shadow 不发送消息，没有 weight；抽查比例请用 share", "a shadow sends nothing and has no weight; share says how much is checked")
 	}
-	if _, ok := channels.As[channels.Previewer](m.ch); !ok {
+	if _, ok := m.ch.(channels.Previewer); !ok {
 		return nil, channels.BadSetting("shadow/provider", "该服务商不支持 shadow", "this provider cannot be checked against")
 	}
 	ctx, stop := context.WithCancel(context.Background())
@@ -110,11 +110,11 @@ func (s *shadow) check(ctx context.Context, d *schemas.Delivery) *channels.Failu
 			return Ours("dispatcher:bad-params", channels.Content)
 		}
 	}
-	p, _ := channels.As[channels.Previewer](s.m.ch)
+	p, _ := s.m.ch.(channels.Previewer)
 	if _, err := p.Preview(d); err != nil {
 		return channels.Explain(err)
 	}
-	if t, ok := channels.As[TemplateChecker](s.m.ch); ok {
+	if t, ok := s.m.ch.(TemplateChecker); ok {
 		return t.CheckTemplate(ctx, d)
 	}
 	return nil

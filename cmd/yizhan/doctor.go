@@ -248,7 +248,7 @@ func (d *doctor) examine(ctx context.Context, name string) (*examined, error) {
 	if d.book != nil {
 		x.Codes = d.book.Codes(name, t.Kind)
 	}
-	if v, ok := channels.As[channels.Examiner](ch); ok {
+	if v, ok := ch.(channels.Examiner); ok {
 		v.Examine(ctx, x)
 	} else {
 		x.Step(ctx, "none", channels.Text("检查", "Examination"), func(context.Context) channels.Finding {

@@ -139,7 +139,7 @@ func (s *server) reports(name string, r *http.Request, body []byte) (rs []channe
 			s.log.Error("panic", zap.String("channel", name), zap.String("panic", channels.Line(fmt.Sprint(p))), zap.Stack("stack"))
 		}
 	}()
-	rep, can := channels.As[channels.Reporter](s.d.Channels[name])
+	rep, can := s.d.Channels[name].(channels.Reporter)
 	if !can {
 		return nil, ok, errNoReporter
 	}

@@ -79,7 +79,7 @@ func refuse(ctx context.Context, k rules.ConsentKeeper, change *schemas.ConsentC
 func (s *server) refusal(r *http.Request) (*schemas.ConsentChange, string, bool) {
 	token := r.PathValue("token")
 	for _, name := range slices.Sorted(maps.Keys(s.channels())) {
-		u, ok := channels.As[channels.Unsubscriber](s.channels()[name])
+		u, ok := s.channels()[name].(channels.Unsubscriber)
 		if !ok {
 			continue
 		}

@@ -47,7 +47,7 @@ func TestExamine(t *testing.T) {
 				}
 			},
 		}
-		e, _ := channels.As[channels.Examiner](ch)
+		e, _ := ch.(channels.Examiner)
 		e.Examine(t.Context(), x)
 		if !strings.HasPrefix(last, c.want) {
 			t.Errorf("%.14s %v: the last step is %q, want %q", c.yaml, c.codes, last, c.want)

@@ -115,7 +115,7 @@ func TestPreviewIsWhatIsSent(t *testing.T) {
 		var sent []byte
 		ch := far(t, yaml, func(_ http.ResponseWriter, r *http.Request) { sent, _ = io.ReadAll(r.Body) })
 		d := delivery()
-		p, _ := channels.As[channels.Previewer](ch)
+		p, _ := ch.(channels.Previewer)
 		wire, err := p.Preview(d)
 		if err != nil {
 			t.Fatal(err)
@@ -271,8 +271,8 @@ func TestConfig(t *testing.T) {
 	}
 	for yaml, can := range map[string][2]bool{tencentYAML: {true, true}, huaweiYAML: {false, true}} {
 		ch := mustOpen(t, channels.Env{}, yaml)
-		_, asks := channels.As[channels.Reconciler](ch)
-		_, reports := channels.As[channels.Reporter](ch)
+		_, asks := ch.(channels.Reconciler)
+		_, reports := ch.(channels.Reporter)
 		if asks != can[0] || reports != can[1] {
 			t.Errorf("%.20s: can be asked %v, reports %v; want %v", yaml, asks, reports, can)
 		}
@@ -347,7 +347,7 @@ func TestTencentLookup(t *testing.T) {
 			}
 			reply200(w, m{"Response": m{"PullSmsSendStatusSet": rows, "RequestId": "r"}})
 		})
-		rc, _ := channels.As[channels.Reconciler](ch)
+		rc, _ := ch.(channels.Reconciler)
 		l, err := rc.Lookup(t.Context(), d, now.Add(-time.Minute))
 		if c.state == "" {
 			// The list has only messages with a receipt: absence proves nothing, and must not lead to a second sending.
@@ -368,7 +368,7 @@ func TestTencentLookup(t *testing.T) {
 	}
 	for _, body := range []string{`{"Response":{"Error":{"Code":"InternalError.Timeout","Message":"m"}}}`, ``, `{"Response":{"PullSmsSendStatusSet":null}}`} {
 		ch := far(t, tencentYAML, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) })
-		rc, _ := channels.As[channels.Reconciler](ch)
+		rc, _ := ch.(channels.Reconciler)
 		if l, err := rc.Lookup(t.Context(), d, now); err == nil || channels.Explain(err).Maybe {
 			t.Errorf("%q: %+v, %v; want an error that doubts nothing: a question changes nothing", body, l, err)
 		}
@@ -393,7 +393,7 @@ func TestCompleteLookup(t *testing.T) {
 		reply200(w, m{"code": 0, "list": rows[from:min(from+50, len(rows))]})
 	}}
 	ch := mustOpen(t, channels.Env{Dir: dir}, "api: ./own.yaml\nsettings: {account: acme, password_env: YIZHAN_TEST_KEY}\nendpoint: "+g.start(t)+"\n")
-	rc, _ := channels.As[channels.Reconciler](ch)
+	rc, _ := ch.(channels.Reconciler)
 	if l, err := rc.Lookup(t.Context(), d, time.Now()); err != nil || l.Found || pages != 3 {
 		t.Errorf("%+v, %v after %d pages; want not found after 3", l, err, pages)
 	}
@@ -432,7 +432,7 @@ func TestReports(t *testing.T) {
 		"huawei on its way": {huaweiYAML, "smsMsgId=2ea2&status=ACCEPTD&extend=d1", nil, `{"returnCode":0,"returnCodeDesc":"success"}`},
 	} {
 		ch := mustOpen(t, channels.Env{}, c.yaml)
-		rep, _ := channels.As[channels.Reporter](ch)
+		rep, _ := ch.(channels.Reporter)
 		r := httptest.NewRequest(http.MethodPost, "/v1/receipts/sms/token", nil)
 		got, answer, err := rep.Reports(r, []byte(c.body))
 		if err != nil || string(answer.Body) != c.answer || len(got) != len(c.want) {
@@ -454,7 +454,7 @@ func TestReports(t *testing.T) {
 		}
 	}
 	for yaml, bodies := range map[string][]string{tencentYAML: {"", "{}", "7", `[{"a":1}]`, "<xml/>"}, huaweiYAML: {"", "a=b"}} {
-		rep, _ := channels.As[channels.Reporter](mustOpen(t, channels.Env{}, yaml))
+		rep, _ := mustOpen(t, channels.Env{}, yaml).(channels.Reporter)
 		for _, body := range bodies {
 			if got, answer, err := rep.Reports(nil, []byte(body)); err == nil || answer.Status != http.StatusBadRequest {
 				t.Errorf("%q: %+v %+v, want it refused", body, got, answer)
@@ -469,7 +469,7 @@ func TestCheckTemplate(t *testing.T) {
 		calls++
 		reply200(w, m{"Response": m{"DescribeTemplateStatusSet": []m{{"StatusCode": state, "ReviewReply": "审核中"}}}})
 	})
-	c, _ := channels.As[sms.TemplateChecker](ch)
+	c, _ := ch.(sms.TemplateChecker)
 	for range 3 {
 		if f := c.CheckTemplate(t.Context(), delivery()); f == nil || f.Code != "dispatcher:template-not-approved" || f.Line != "审核中" {
 			t.Errorf("in review: %+v", f)

@@ -12,8 +12,8 @@ import (
 // joinWait is how long a delivery that has waited for its turn waits for others that had the same one.
 const joinWait = 300 * time.Millisecond
 
-// convoy is deliveries to one destination that go together: each keeps its own ledger, one call takes them all.
-type convoy struct {
+// batch is deliveries to one destination that go together: each keeps its own ledger, one call takes them all.
+type batch struct {
 	members []*member
 	full    chan struct{}
 }
@@ -26,13 +26,13 @@ type member struct {
 }
 
 // joins says whether a delivery may go together with others: it has waited, and a call is no more than a nuisance twice.
-func (w *road) joins(j *job) bool {
+func (w *gate) joins(j *job) bool {
 	_, ok := w.Channel.(channels.Joiner)
 	return ok && j.waits > 0 && !w.Traits().Once
 }
 
 // callTogether waits a moment for companions and makes one call for all of them. Who comes first makes it.
-func (d *Dispatcher) callTogether(ctx context.Context, w *road, j *job) (channels.Receipt, *channels.Failure) {
+func (d *Dispatcher) callTogether(ctx context.Context, w *gate, j *job) (channels.Receipt, *channels.Failure) {
 	m := &member{Delivery: j.Delivery, done: make(chan struct{})}
 	key := w.destination(j.Delivery) + "\x00" + string(j.Priority)
 	if of, _ := w.budgets(j.Delivery); len(of) > 0 {
@@ -42,7 +42,7 @@ func (d *Dispatcher) callTogether(ctx context.Context, w *road, j *job) (channel
 	c := w.join[key]
 	first := c == nil
 	if first {
-		c = &convoy{full: make(chan struct{})}
+		c = &batch{full: make(chan struct{})}
 		w.join[key] = c
 	}
 	c.members = append(c.members, m)
@@ -79,7 +79,7 @@ func (d *Dispatcher) callTogether(ctx context.Context, w *road, j *job) (channel
 }
 
 // callFor makes one call for all members, or, where they cannot be joined, one for each half.
-func (d *Dispatcher) callFor(ctx context.Context, w *road, waits int, ms []*member) {
+func (d *Dispatcher) callFor(ctx context.Context, w *gate, waits int, ms []*member) {
 	dl, ok := ms[0].Delivery, true
 	if len(ms) > 1 {
 		ds := make([]*schemas.Delivery, len(ms))

@@ -3,7 +3,6 @@ package dispatcher
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -40,8 +39,8 @@ const (
 	maxShared = 30
 )
 
-// road is a channel as one process uses it.
-type road struct {
+// gate is a channel as one process uses it.
+type gate struct {
 	channels.Channel
 	name string
 	rate channels.Rate
@@ -49,7 +48,7 @@ type road struct {
 	mu   sync.Mutex
 	to   map[string]*destination
 	open int // breakers
-	join map[string]*convoy
+	join map[string]*batch
 }
 
 // destination is where deliveries of a channel go, or the channel as a whole.
@@ -62,12 +61,12 @@ type destination struct {
 	quick bool
 }
 
-// roads makes what the process knows of its channels, once.
-func (d *Dispatcher) roads() map[string]*road {
+// gates makes what the process knows of its channels, once.
+func (d *Dispatcher) gates() map[string]*gate {
 	d.ready.Do(func() {
-		d.byName = make(map[string]*road, len(d.Channels))
+		d.byName = make(map[string]*gate, len(d.Channels))
 		for name, ch := range d.Channels {
-			d.byName[name] = &road{Channel: ch, name: name, rate: d.Rates[name], to: map[string]*destination{}, join: map[string]*convoy{}}
+			d.byName[name] = &gate{Channel: ch, name: name, rate: d.Rates[name], to: map[string]*destination{}, join: map[string]*batch{}}
 			openGauge.WithLabelValues(name).Set(0)
 		}
 		d.slow = make(chan struct{}, slowLane)
@@ -77,7 +76,7 @@ func (d *Dispatcher) roads() map[string]*road {
 }
 
 // destination names where a delivery goes; "" is the channel as a whole.
-func (w *road) destination(dl *schemas.Delivery) string {
+func (w *gate) destination(dl *schemas.Delivery) string {
 	if ch, ok := w.Channel.(channels.Destined); ok {
 		return ch.Destination(dl)
 	}
@@ -85,7 +84,7 @@ func (w *road) destination(dl *schemas.Delivery) string {
 }
 
 // budgets are what a call takes of; the narrowest first, so that nothing is taken of the others in vain.
-func (w *road) budgets(dl *schemas.Delivery) (of []channels.Budget, patient time.Duration) {
+func (w *gate) budgets(dl *schemas.Delivery) (of []channels.Budget, patient time.Duration) {
 	patient = min(patience, w.Traits().Timeout/4)
 	if ch, ok := w.Channel.(channels.Limited); ok {
 		if of = slices.Clone(ch.Budgets(dl)); len(of) > 0 {
@@ -101,11 +100,11 @@ func (w *road) budgets(dl *schemas.Delivery) (of []channels.Budget, patient time
 // pass is what a call needs: a place at its destination, and a call of every budget.
 type pass struct {
 	d     *Dispatcher
-	road  *road
+	gate  *gate
 	to    *destination
 	taken []limits.Pass
 	free  func() // gives the consumer's slot back
-	// under the road's lock
+	// under the gate's lock
 	slow  bool // it counts as slow
 	moved bool // to the slow lane
 	over  bool
@@ -132,8 +131,8 @@ func said(f *channels.Failure) string {
 }
 
 // admit asks for everything that a call of dl needs. A failure without After is final: the destination is gone.
-func (d *Dispatcher) admit(ctx context.Context, w *road, dl *schemas.Delivery, waits int, free func()) (*pass, *channels.Failure) {
-	p := &pass{d: d, road: w, free: free}
+func (d *Dispatcher) admit(ctx context.Context, w *gate, dl *schemas.Delivery, waits int, free func()) (*pass, *channels.Failure) {
+	p := &pass{d: d, gate: w, free: free}
 	if f := p.enter(w.destination(dl), waits); f != nil {
 		return nil, f
 	}
@@ -166,7 +165,7 @@ func (d *Dispatcher) admit(ctx context.Context, w *road, dl *schemas.Delivery, w
 
 // enter takes a place at the destination.
 func (p *pass) enter(name string, waits int) *channels.Failure {
-	w, now := p.road, time.Now()
+	w, now := p.gate, time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	t := w.to[name]
@@ -199,7 +198,7 @@ func (p *pass) enter(name string, waits int) *channels.Failure {
 }
 
 // forget drops destinations with nothing wrong.
-func (w *road) forget() {
+func (w *gate) forget() {
 	for name, t := range w.to {
 		if open, _, _, _ := t.breaker.State(); !open && t.running == 0 {
 			delete(w.to, name)
@@ -216,8 +215,8 @@ func (p *pass) back() {
 }
 
 func (p *pass) leave() {
-	p.road.mu.Lock()
-	defer p.road.mu.Unlock()
+	p.gate.mu.Lock()
+	defer p.gate.mu.Unlock()
 	p.to.running--
 }
 
@@ -233,15 +232,15 @@ func (p *pass) call(ctx context.Context, dl *schemas.Delivery) (channels.Receipt
 		timer := time.AfterFunc(quickFor, p.slowDown)
 		defer timer.Stop()
 	}
-	r, f := call(ctx, p.road.Channel, dl)
+	r, f := call(ctx, p.gate.Channel, dl)
 	p.done(ctx, dl, f, time.Since(begun))
 	return r, f
 }
 
 // slowDown moves an attempt to the slow lane when there is room.
 func (p *pass) slowDown() {
-	p.road.mu.Lock()
-	defer p.road.mu.Unlock()
+	p.gate.mu.Lock()
+	defer p.gate.mu.Unlock()
 	if p.over {
 		return
 	}
@@ -259,7 +258,7 @@ func (p *pass) slowDown() {
 
 // done tells the destination's breaker and the budgets how a call went.
 func (p *pass) done(ctx context.Context, dl *schemas.Delivery, f *channels.Failure, took time.Duration) {
-	w, now := p.road, time.Now()
+	w, now := p.gate, time.Now()
 	var told *channels.Failure
 	if f != nil {
 		copied := *f
@@ -304,7 +303,7 @@ func fromOutside(f *channels.Failure) bool {
 	return f.Class != channels.Throttled || !strings.HasPrefix(f.Code, "dispatcher:") && !strings.HasPrefix(f.Code, "net:")
 }
 
-func (d *Dispatcher) logBreaker(w *road, to string, open bool, retry time.Time, f *channels.Failure) {
+func (d *Dispatcher) logBreaker(w *gate, to string, open bool, retry time.Time, f *channels.Failure) {
 	fields := []zap.Field{zap.String("channel", w.name), zap.String("destination", to)}
 	if !open {
 		d.Log.Info("works again", fields...)
@@ -319,7 +318,7 @@ func (d *Dispatcher) logBreaker(w *road, to string, open bool, retry time.Time, 
 }
 
 // rest closes the budgets of a call that came too fast, for all pods.
-func (d *Dispatcher) rest(ctx context.Context, w *road, dl *schemas.Delivery, f *channels.Failure) {
+func (d *Dispatcher) rest(ctx context.Context, w *gate, dl *schemas.Delivery, f *channels.Failure) {
 	of, _ := w.budgets(dl)
 	_, destined := w.Channel.(channels.Destined)
 	for _, b := range of {
@@ -362,56 +361,10 @@ func (d *Dispatcher) hold(j *job, f *channels.Failure) *ledger.Record {
 	return r
 }
 
-// Weather is how a channel's third party is, as this process sees it.
-type Weather struct {
-	Channel string `json:"channel"`
-	// Destination is "" for the channel as a whole.
-	Destination string `json:"destination,omitzero"`
-	// State is ok, open (calls rest) or gone (until the process starts anew).
-	State   string    `json:"state"`
-	Since   time.Time `json:"since,omitzero"`    // of open and gone
-	RetryAt time.Time `json:"retry_at,omitzero"` // of open: when the next probe may go
-	// Slow is how many attempts have been under way for longer than a second.
-	Slow  int            `json:"slow,omitzero"`
-	Cause *schemas.Cause `json:"cause,omitzero"` // of open and gone
-}
-
-// Weather lists every channel, and the destinations that something is wrong with, by name.
-func (d *Dispatcher) Weather() []Weather {
-	var out []Weather
-	for _, w := range d.roads() {
-		w.mu.Lock()
-		whole := Weather{Channel: w.name, State: "ok"}
-		for _, t := range w.to {
-			open, since, retry, f := t.breaker.State()
-			one := Weather{Channel: w.name, Destination: t.name, State: "ok", Slow: t.slow}
-			if open {
-				one.State, one.Since, one.RetryAt = "open", since, retry
-				if retry.IsZero() {
-					one.State = "gone"
-				}
-				one.Cause = &schemas.Cause{Kind: f.Kind, Provider: f.Provider, Code: f.Code, Class: string(f.Class), Line: f.Line}
-			}
-			if t.name == "" {
-				whole = one
-			} else if open || t.slow > 0 {
-				out = append(out, one)
-			}
-		}
-		w.mu.Unlock()
-		out = append(out, whole)
-	}
-	slices.SortFunc(out, func(a, b Weather) int {
-		return strings.Compare(fmt.Sprint(a.Channel, "\x00", a.Destination), fmt.Sprint(b.Channel, "\x00", b.Destination))
-	})
-	return out
-}
-
 // maxTold is how many stopped destinations of a channel are told.
 const maxTold = 24
 
-// Broken lists the destinations to which calls rest, the longest first; it is a [channels.Watched].
-func (w *road) Broken() []channels.Broken {
+func (w *gate) broken() []channels.Broken {
 	var out []channels.Broken
 	w.mu.Lock()
 	if w.open > 0 {
@@ -427,4 +380,12 @@ func (w *road) Broken() []channels.Broken {
 	}
 	slices.SortFunc(out, func(a, b channels.Broken) int { return a.Since.Compare(b.Since) })
 	return out[:min(len(out), maxTold)]
+}
+
+// Broken lists the destinations of a channel to which this process makes no calls now, the longest first.
+func (d *Dispatcher) Broken(channel string) []channels.Broken {
+	if w := d.gates()[channel]; w != nil {
+		return w.broken()
+	}
+	return nil
 }
