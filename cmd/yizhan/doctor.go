@@ -368,7 +368,8 @@ const titleWidth = 24
 // step prints one step, and the explanation beneath where it does not go well.
 func (u *ui) step(s examinedStep) {
 	m := marks[s.Level]
-	u.printf("%s %s%s\n", u.paint(m.color, m.sign), pad(say(s.Title), titleWidth), clean(oneLine(say(s.Seen))))
+	title := say(s.Title)
+	u.printf("%s %s%s\n", u.paint(m.color, m.sign), pad(title, max(titleWidth, columns(title)+1)), clean(oneLine(say(s.Seen))))
 	if s.Class == "" || s.Level == channels.Good {
 		return
 	}
