@@ -258,3 +258,25 @@ func BenchmarkExplain(b *testing.B) {
 		})
 	}
 }
+
+// A word of prose is not the code that is spelled like it, and a vague enhanced code is still looked up
+// among the expressions about codes.
+func TestReadsCodesWhereTheyStand(t *testing.T) {
+	for _, tt := range []struct {
+		quote channels.Quote
+		known bool
+		class channels.Class
+	}{
+		{channels.Quote{Text: "volume claim expired while the pod was waiting"}, false, channels.Temporary},
+		{channels.Quote{Channel: "sms", Text: "stat:EXPIRED"}, true, channels.BadTarget},
+		{channels.Quote{Text: "id:0123456789 sub:001 dlvrd:000 submit date:2403110815 done date:2403110816 stat:UNDELIV err:001 text:"}, true, channels.BadTarget},
+		{channels.Quote{Text: "id:0123456789 sub:001 dlvrd:001 submit date:2403110815 done date:2403110816 stat:DELIVRD err:000 text:"}, false, channels.Unknown},
+		{channels.Quote{Channel: "email", Text: "550 5.6.0 glorp"}, true, channels.Content},
+		{channels.Quote{Channel: "webhook", Text: `HTTP 401 {"error_description":"AADSTS7000222: keys"}`}, true, channels.Auth},
+		{channels.Quote{Channel: "webhook", Text: "HTTP 405 Method Not Allowed"}, true, channels.Config},
+	} {
+		if d := explain.Default().ExplainLine(tt.quote); d.Known != tt.known || d.Class != tt.class {
+			t.Errorf("%+v: %s, known %t, %s", tt.quote, d.Class, d.Known, d.ID)
+		}
+	}
+}

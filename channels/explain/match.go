@@ -158,7 +158,13 @@ func (l *layer) matchMail(q *query, words []expr) *Row {
 	if r := l.exact["phase:"+q.phase]; r != nil && speaksFor(q) {
 		return r
 	}
-	if r := l.smtp(q.enhanced, undefined(q.enhanced)); r != nil {
+	if r := l.smtp(q.enhanced); r != nil {
+		return r
+	}
+	if r := firstIn(l.aboutEnhanced, q.enhanced); r != nil {
+		return r
+	}
+	if r := l.smtp(undefined(q.enhanced)); r != nil {
 		return r
 	}
 	if r := firstIn(l.aboutBasic, q.basic); r != nil {

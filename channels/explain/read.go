@@ -91,7 +91,7 @@ var replied = regexp.MustCompile(`(?:^|said: |[a-z>]: |\()[245]\d\d(?:[ -]|, b)`
 
 var (
 	// others are systems whose errors sound like a third party's and are none.
-	others = regexp.MustCompile(`(?i)\bORA-\d|mysql|mariadb|postgres|psql|sqlstate|java\.sql|sqlexception|sqlite|\bredis\b|mongo|kafka|rabbitmq|elasticsearch|zookeeper|\bdocker\b|kubelet|systemd|\bnpm\b|\bkernel\b|/dev/|ssh2?:|NullPointer|NullReference|IndexOutOf|OutOfMemory|ClassNotFound|StackOverflow|segmentation fault`)
+	others = regexp.MustCompile(`(?i)\bORA-\d|mysql|mariadb|postgres|psql|sqlstate|java\.sql|sqlexception|sqlite|\bredis\b|mongo|kafka|rabbitmq|elasticsearch|zookeeper|\bdocker\b|kubelet|systemd|\bnpm\b|\bkernel\b|/dev/|ssh2?:|NullPointer|NullReference|IndexOutOf|OutOfMemory|ClassNotFound|StackOverflow|segmentation fault|\bERROR \d{4} \([0-9A-Z]{5}\)|\bpods? "|left on device`)
 	// news is good unless something in the same line is not.
 	news = regexp.MustCompile(`(?i)success|成功|通过|已送达|accepted for delivery|queued as|status=sent|\bdelivered\b|completed|完成`)
 	bad  = regexp.MustCompile(`(?i)fail|error|reject|refus|denied|invalid|unable|cannot|can't|could not|exception|timed? ?out|\b(?:not|un\w+)\b|失败|错误|异常|未|不|拒|无|超|[45]\d\d`)
@@ -120,7 +120,7 @@ func (t *Table) knows(at place) func(string) bool {
 }
 
 var (
-	labelled = regexp.MustCompile(`(?i)\b(?:error ?code|err_?code|code)["']?\s*[:=：]\s*["']?(-?[a-z0-9_][\w.:-]*)`)
+	labelled = regexp.MustCompile(`(?i)\b(?:error ?code|err_?code|code|stat)["']?\s*[:=：]\s*["']?(-?[a-z0-9_][\w.:-]*)`)
 	word     = regexp.MustCompile(`-?[A-Za-z0-9_][\w.:/-]*`)
 )
 
@@ -191,7 +191,7 @@ var conditions = []struct {
 	{"net:refused", regexp.MustCompile(`(?i)connection refused|ECONNREFUSED|\b10061\b|no connection could be made|actively refused|积极拒绝|拒绝连接|连接被拒绝`)},
 	{"net:unreachable", regexp.MustCompile(`(?i)no route to host|NoRouteToHost|EHOSTUNREACH|network is down|SMTP connect\(\) failed|未能建立连接|无法建立连接|无法连接|connection could not be (?:made|established)|\b100(?:51|65)\b|ENETUNREACH|network is unreachable|host is (?:unreachable|down)|(?:unable|failed) to connect to (?:the )?remote (?:server|host)|无法连接到远程服务器|couldn't connect to (?:host|server)|could not connect to (?:SMTP )?host|网络不可达|主机不可达|无法访问网络|没有到主机的路由`)},
 	{"net:timeout-connect", regexp.MustCompile(`(?i)dial tcp.*(?:i/o timeout|deadline exceeded)|connect(?:ion)? ?timed? ?out|connect ETIMEDOUT|connect timeout|ConnectTimeout|\b10060\b|connection attempt failed because|connect to \S+ (?:\[[^\]]*\] )?(?:failed: )?timed out|TLS handshake timeout|did not properly respond after a period|一段时间后没有正确答复|连接超时|Errno (?:110|60)\b`)},
-	{"net:tls", regexp.MustCompile(`(?i)\bx509: |\btls: |remote certificate (?:is|was)|远程证书|SSLHandshake|SSLException|SSLPeerUnverified|SSLError|SSL routines|SSL certificate problem|PKIX path|CERTIFICATE_VERIFY_FAILED|certificate (?:verify failed|has expired|chain|is not trusted)|self[- ]signed certificate|SELF_SIGNED_CERT|unable to (?:verify the first certificate|get local issuer)|CERT_HAS_EXPIRED|ERR_(?:TLS|SSL|CERT)_|SSL/TLS secure channel|SSL/TLS 安全通道|SSL connection could not be established|could not convert socket to TLS|certificate's altnames|sslv3 alert|tlsv1 alert|TLS alert|handshake (?:failed|failure)|证书(?:已过期|无效|不受信任|验证失败|校验失败|链)|no alternative certificate subject name|TLS 握手失败|SSL 握手失败|port: (?:465|994)[;,].*response: (?:-1|\[EOF\])|\bEPROTO\b|valid certification path|trustAnchors|certificate (?:has been )?revoked|revocation|frame size or a corrupted frame|handshake_failure|SEC_E_|terminated the handshake|malformed HTTP response|HTTP response to HTTPS client|plain HTTP request was sent to HTTPS port`)},
+	{"net:tls", regexp.MustCompile(`(?i)\bx509: |\btls: |remote certificate (?:is|was)|远程证书|SSLHandshake|SSLException|SSLPeerUnverified|SSLError|SSL routines|SSL certificate problem|PKIX path|CERTIFICATE_VERIFY_FAILED|certificate (?:verify failed|has expired|chain|is not trusted)|self[- ]signed certificate|SELF_SIGNED_CERT|unable to (?:verify the first certificate|get local issuer)|CERT_HAS_EXPIRED|ERR_(?:TLS|SSL|CERT)_|SSL/TLS secure channel|SSL/TLS 安全通道|SSL connection could not be established|could not convert socket to TLS|certificate's altnames|sslv3 alert|tlsv1 alert|TLS alert|handshake (?:failed|failure)|证书(?:已过期|无效|不受信任|验证失败|校验失败|链)|no alternative certificate subject name|TLS 握手失败|SSL 握手失败|port: (?:465|994)[;,].*response: (?:-1|\[EOF\])|\bEPROTO\b|valid certification path|trustAnchors|certificate (?:has been )?revoked|revocation|frame size or a corrupted frame|handshake_failure|SEC_E_|terminated the handshake|malformed HTTP response|closed the transport stream|关闭了?传输流|HTTP response to HTTPS client|plain HTTP request was sent to HTTPS port`)},
 	{"net:reset", regexp.MustCompile(`(?i)connection (?:was )?reset|ECONNRESET|\bEPIPE\b|\b10054\b|connection abort|end of file from server|EOFException|shut down incorrectly|GOAWAY|transport connection broken|stream (?:error|closed)|broken connection|forcibly closed|强迫关闭|broken pipe|connectionclosed|unexpected EOF|premature (?:EOF|end)|socket hang up|empty reply from server|connection (?:unexpectedly|was|is|has been|already)? ?closed|closed (?:the )?connection|lost connection|server (?:closed|disconnected)|RemoteDisconnected|NoHttpResponseException|failed to respond|recv failure|send failure|connection aborted|ECONNABORTED|连接(?:已)?被?(?:重置|关闭|中断|断开)|(?:接收|发送)时发生错误|基础连接已经关闭|对方重置|(?:^|: )EOF$|\[EOF\]`)},
 	{"net:timeout-response", regexp.MustCompile(`(?i)awaiting (?:response )?headers|greeting never received|operation (?:has )?timed out|操作超时|操作已超时|read timed out|read timeout|i/o timeout|context deadline exceeded|ReadTimeout|SocketTimeout|ESOCKETTIMEDOUT|ETIMEDOUT|HttpClient\.Timeout|request time(?:d )?-?out|gateway time-?out|timeout of \d+ ?ms exceeded|response timed out|timed? ?out (?:waiting|after)|响应超时|读取超时|请求超时|接口超时|等待.{0,8}超时|TimeoutError|TimeoutException`)},
 }
@@ -223,6 +223,10 @@ func (t *Table) placeOf(channel, provider, line string, codes []string) place {
 	if channel == webhook && t.channelOf[provider] == bot {
 		channel = bot
 	}
+	// Microsoft Entra ID answers for whatever wants a token; its codes are told under exchange.
+	if (channel == webhook || channel == "") && strings.Contains(line, "AADSTS") {
+		return place{email, "exchange"}
+	}
 	if channel == "" {
 		channel = t.guess(line, codes)
 	}
@@ -232,14 +236,14 @@ func (t *Table) placeOf(channel, provider, line string, codes []string) place {
 var (
 	mailReply  = regexp.MustCompile(`^[245]\d\d([ -]|$)`)
 	httpReason = regexp.MustCompile(`^\d\d\d ?`)
-	smsWords   = regexp.MustCompile(`(?i)短信|手机号|空号|\bsms\b|phone ?number|msisdn`)
+	smsWords   = regexp.MustCompile(`(?i)\bdlvrd:\d|\bstat:[a-z]{6,7}\b|短信|手机号|空号|\bsms\b|phone ?number|msisdn`)
 	mailWords  = regexp.MustCompile(`(?i)smtp|mail|recipient|mailbox|邮`)
 )
 
 // guess tells the channel by the text alone. What nothing speaks for is taken for mail: only mail
 // servers answer in prose.
 func (t *Table) guess(line string, codes []string) string {
-	lower := strings.ToLower(line)
+	lower, prose := strings.ToLower(line), strings.Count(line, " ") > 3
 	if strings.HasPrefix(lower, ownPrefix) || t.exact(ownPrefix+lower, own) != nil {
 		return dispatcher
 	}
@@ -250,6 +254,9 @@ func (t *Table) guess(line string, codes []string) string {
 		}
 		if mailReply.MatchString(c) || len(c) == 2 && strings.HasPrefix(c, "-") {
 			continue // "550" and "-1" are nobody's own
+		}
+		if i > 0 && prose && !strings.ContainsFunc(c, func(r rune) bool { return r < 'a' || r > 'z' }) {
+			continue // "expired" in a sentence is no receipt
 		}
 		for _, channel := range []string{sms, bot} {
 			known := t.knows(place{channel, ""})(c)
