@@ -136,9 +136,19 @@ func (d *Dispatcher) admit(ctx context.Context, w *gate, dl *schemas.Delivery, w
 	if f := p.enter(w.destination(dl), waits); f != nil {
 		return nil, f
 	}
+	if f := p.take(ctx, dl, waits); f != nil {
+		p.leave()
+		return nil, f
+	}
+	return p, nil
+}
+
+// take takes a call of every budget.
+func (p *pass) take(ctx context.Context, dl *schemas.Delivery, waits int) *channels.Failure {
+	d, w := p.d, p.gate
 	of, patient := w.budgets(dl)
 	if len(of) == 0 {
-		return p, nil
+		return nil
 	}
 	a := limits.Ask{Waited: waits, Urgent: dl.Priority == schemas.High, Bulk: dl.Priority == schemas.Bulk, Patience: patient}
 	if _, ok := w.Channel.(channels.Joiner); ok {
@@ -146,21 +156,20 @@ func (d *Dispatcher) admit(ctx context.Context, w *gate, dl *schemas.Delivery, w
 	}
 	var err error
 	if p.taken, err = d.limits.Take(ctx, of, a); err == nil {
-		return p, nil
+		return nil
 	}
-	p.leave()
 	if wait, ok := errors.AsType[*limits.Wait](err); ok {
 		code, rate := "rate", wait.Budget.Rate
 		if wait.Budget.Key != "channel:"+w.name {
 			code = "budget"
 		}
 		words, _ := rate.MarshalText()
-		return nil, own(code, string(words), max(time.Until(wait.At), time.Millisecond))
+		return own(code, string(words), max(time.Until(wait.At), time.Millisecond))
 	}
 	if ctx.Err() == nil {
 		d.Log.Warn("a shared budget could not be asked, nothing sent", zap.String("channel", w.name), zap.Error(err))
 	}
-	return nil, own("limit-unavailable", "", d.Retry.Delay(1))
+	return own("limit-unavailable", "", d.Retry.Delay(1))
 }
 
 // enter takes a place at the destination.
@@ -223,9 +232,13 @@ func (p *pass) leave() {
 // call calls the channel. Nothing was called when the failure is of our own making.
 func (p *pass) call(ctx context.Context, dl *schemas.Delivery) (channels.Receipt, *channels.Failure) {
 	defer p.leave()
-	if !limits.Good(p.taken) { // the way here took too long
+	if !limits.Good(p.taken) {
+		// The daily cap and the claim took longer than a lease. With another one the call starts at once; to come again
+		// would cost the same trips and end here again, as long as the broker is slow.
 		limits.Back(p.taken)
-		return channels.Receipt{}, own("rate", "", minBusy)
+		if f := p.take(ctx, dl, 1); f != nil {
+			return channels.Receipt{}, f
+		}
 	}
 	begun := time.Now()
 	if p.to.name != "" {
@@ -276,7 +289,9 @@ func (p *pass) done(ctx context.Context, dl *schemas.Delivery, f *channels.Failu
 		slowGauge.Dec()
 	}
 	before, _, _, _ := p.to.breaker.State()
-	if f == nil || fromOutside(f) && !errors.Is(context.Cause(ctx), errShutdown) {
+	// Several third parties have a breaker each: one of them stops nobody who could go to another.
+	_, several := w.Channel.(channels.Composite)
+	if f == nil || !several && fromOutside(f) && !errors.Is(context.Cause(ctx), errShutdown) {
 		p.to.breaker.Done(now, told)
 	}
 	after, _, retry, _ := p.to.breaker.State()
