@@ -143,3 +143,23 @@ func TestAJoinedFailureIsEachOnesOwn(t *testing.T) {
 		}
 	})
 }
+
+// Asked in vain about a missing receipt, the ledger still knows the third party's id: by it a later receipt finds the
+// delivery, and one of another submission is told apart.
+func TestALateReceiptFindsItsMessageByTheThirdPartysID(t *testing.T) {
+	withReceipts(t, receiptBook, func(r *rig) {
+		r.sms.lookup = func(*schemas.Delivery, int) (channels.Lookup, error) { return channels.Lookup{}, nil }
+	}, func(r *rig) {
+		r.publish("invoice", "a", wang)
+		r.want(r.story("a", 20*time.Minute), "sms accepted 1")
+		other := undelivered("a")
+		other.MessageID = "receipt-0"
+		r.push("sms", other)
+		r.want(r.story("a", time.Minute), "sms accepted 1")
+		late := channels.Report{MessageID: "receipt-1", Phone: "+8613800138000", State: schemas.Delivered, At: time.Now()}
+		r.push("sms", late)
+		s := r.story("a", time.Minute)
+		r.want(s, "sms delivered 1")
+		r.closed(s)
+	})
+}

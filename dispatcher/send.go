@@ -60,6 +60,9 @@ func (d *Dispatcher) mine(ctx context.Context, ch channels.Channel, j *job) (fen
 		_ = j.msg.NakWithDelay(j.patience())
 		return 0, false
 	case seq == j.fence:
+		if last != nil {
+			j.receipt = last.Receipt
+		}
 		return seq, true
 	case last != nil && last.State == schemas.Sending && time.Now().Before(last.Due):
 		// Another worker is at it. If it died, its claim ends at Due.
@@ -275,7 +278,7 @@ func (d *Dispatcher) await(ctx context.Context, ch channels.Channel, j *job) *le
 		l, err = rc.Lookup(ctx, j.Delivery, j.since)
 	}
 	o := d.Retry.Awaited(time.Now(), j.lookup, l, err)
-	r := &ledger.Record{State: o.State, Step: o.Step, Due: o.At, Attempt: j.attempt, Receipt: l.Receipt.ID, Reply: l.Receipt.Reply}
+	r := &ledger.Record{State: o.State, Step: o.Step, Due: o.At, Attempt: j.attempt, Receipt: cmp.Or(l.Receipt.ID, j.receipt), Reply: l.Receipt.Reply}
 	if r.Open() {
 		r.Lookup = j.lookup + 1
 	}
