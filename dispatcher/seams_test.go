@@ -163,3 +163,21 @@ func TestALateReceiptFindsItsMessageByTheThirdPartysID(t *testing.T) {
 		r.closed(s)
 	})
 }
+
+// A receipt that names only the third party's id may be faster than the record that holds this id.
+func TestAnEarlyReceiptByTheThirdPartysIDIsNotLost(t *testing.T) {
+	withReceipts(t, receiptBook, func(r *rig) {
+		r.sms.answer = func(context.Context, *schemas.Delivery, int) error {
+			r.push("sms", channels.Report{MessageID: "receipt-1", Phone: "+8613800138000", State: schemas.Delivered, At: time.Now()})
+			time.Sleep(2 * time.Second)
+			return nil
+		}
+	}, func(r *rig) {
+		r.publish("invoice", "a", wang)
+		s := r.story("a", time.Minute)
+		r.want(s, "sms delivered 1")
+		r.closed(s)
+		r.push("sms", channels.Report{MessageID: "somebody-elses", Phone: "+8613800138000", State: schemas.Delivered, At: time.Now()})
+		r.closed(r.story("a", time.Minute))
+	})
+}
