@@ -334,13 +334,15 @@ func (d *Dispatcher) logBreaker(w *gate, to string, open bool, retry time.Time, 
 
 // rest closes the budgets of a call that came too fast, for all pods.
 func (d *Dispatcher) rest(ctx context.Context, w *gate, dl *schemas.Delivery, f *channels.Failure) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), restTimeout)
+	defer cancel()
 	of, _ := w.budgets(dl)
 	_, destined := w.Channel.(channels.Destined)
 	for _, b := range of {
 		if destined && b.Key == "channel:"+w.name { // one destination said so, not all of them
 			continue
 		}
-		if err := d.limits.Rest(context.WithoutCancel(ctx), b, max(f.After, b.Penalty)); err != nil {
+		if err := d.limits.Rest(ctx, b, max(f.After, b.Penalty)); err != nil {
 			d.Log.Warn("a budget could not be closed", zap.String("channel", w.name), zap.Error(err))
 		}
 	}
