@@ -49,6 +49,8 @@ type gate struct {
 	to   map[string]*destination
 	open int // breakers
 	join map[string]*batch
+	// company bounds those who wait for a call together beside the slots.
+	company chan struct{}
 }
 
 // destination is where deliveries of a channel go, or the channel as a whole.
@@ -66,7 +68,7 @@ func (d *Dispatcher) gates() map[string]*gate {
 	d.ready.Do(func() {
 		d.byName = make(map[string]*gate, len(d.Channels))
 		for name, ch := range d.Channels {
-			d.byName[name] = &gate{Channel: ch, name: name, rate: d.Rates[name], to: map[string]*destination{}, join: map[string]*batch{}}
+			d.byName[name] = &gate{Channel: ch, name: name, rate: d.Rates[name], to: map[string]*destination{}, join: map[string]*batch{}, company: make(chan struct{}, 4*maxShared)}
 			openGauge.WithLabelValues(name).Set(0)
 		}
 		d.slow = make(chan struct{}, slowLane)

@@ -51,11 +51,12 @@ func (d *Dispatcher) callTogether(ctx context.Context, w *gate, j *job) (channel
 		close(c.full)
 	}
 	w.mu.Unlock()
-	// Nobody can come along while the slots are taken by those who wait here.
+	// Nobody can come along while the slots are taken by those who wait here. The channel has room of its own for them: in
+	// the slow lane, one robot that hangs would take the room of everybody else's.
 	select {
-	case d.slow <- struct{}{}:
+	case w.company <- struct{}{}:
 		j.free()
-		defer func() { <-d.slow }()
+		defer func() { <-w.company }()
 	default:
 	}
 	if first {

@@ -181,3 +181,50 @@ func TestAnEarlyReceiptByTheThirdPartysIDIsNotLost(t *testing.T) {
 		r.closed(r.story("a", time.Minute))
 	})
 }
+
+// Those who wait for a hanging robot's call together take no room from the hanging destinations of other channels.
+func TestAHangingRobotLeavesTheSlowLaneToOthers(t *testing.T) {
+	bot := &robot{budget: channels.Budget{Key: "robot:1", Rate: channels.Rate{Count: 20, Per: time.Minute}}}
+	begun := time.Time{}
+	atGates(t, func(r *rig) {
+		begun = time.Now()
+		r.web.traits.Idempotent = false
+		bot.far = r.web
+		bot.answer = func(ctx context.Context, _ *schemas.Delivery, _ int) error {
+			if time.Since(begun) < 30*time.Second {
+				return nil
+			}
+			<-ctx.Done()
+			return &channels.Failure{Kind: "webhook", Code: "net:timeout-response", Class: channels.Temporary, Maybe: true}
+		}
+		r.Channels["web"], r.Channels["mail"] = bot, partners{r.mail}
+		r.mail.answer = func(ctx context.Context, d *schemas.Delivery, _ int) error {
+			if !strings.HasPrefix(d.Event.ID, "hangs") {
+				return nil
+			}
+			<-ctx.Done()
+			return &channels.Failure{Kind: "email", Code: "net:timeout-response", Class: channels.Temporary, Maybe: true}
+		}
+	}, func(r *rig) {
+		for i := range 600 {
+			r.publish("hook", fmt.Sprint(i), fmt.Sprintf(`{"category":"alert","to":[{"webhook":"web"}],"content":{"text":"alert-%d"}}`, i))
+		}
+		for len(bot.times()) < 28 { // eight calls hang
+			time.Sleep(100 * time.Millisecond)
+		}
+		for i := range 8 {
+			r.publish("mails", fmt.Sprintf("hangs%d/1", i), wang)
+		}
+		time.Sleep(4 * time.Second)
+		for i := range 20 {
+			r.publish("mails", fmt.Sprintf("works%d/1", i), wang)
+		}
+		for i := range 20 {
+			wait := time.Duration(0)
+			if i == 0 {
+				wait = 2 * time.Second
+			}
+			r.want(r.story(fmt.Sprintf("works%d/1", i), wait), "mail accepted 1")
+		}
+	})
+}
