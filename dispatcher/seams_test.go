@@ -228,3 +228,36 @@ func TestAHangingRobotLeavesTheSlowLaneToOthers(t *testing.T) {
 		}
 	})
 }
+
+// A recall that comes while nobody knows what became of the call stops the next one.
+func TestARecalledDoubtIsNotSentAgain(t *testing.T) {
+	for name, answer := range map[string]func(context.Context) error{
+		"no answer": func(context.Context) error { return noAnswer() },
+		"refused after the recall": func(ctx context.Context) error {
+			if err := pause(ctx, 5*time.Second); err != nil {
+				return err
+			}
+			return &channels.Failure{Kind: "sms", Provider: "aliyun", Code: "isp.SYSTEM_ERROR", Class: channels.Temporary}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inVirtualTime(t, book, func(r *rig) {
+				r.sms.answer = func(ctx context.Context, _ *schemas.Delivery, n int) error {
+					if n == 1 {
+						return answer(ctx)
+					}
+					return nil
+				}
+				r.publish("login.code", "a", wang)
+				time.Sleep(3 * time.Second)
+				if got, err := r.Recall(r.t.Context(), "acme", "/erp", "a", "erp"); err != nil || got.TooLate != 1 {
+					t.Fatalf("recalled %+v, %v", got, err)
+				}
+				r.want(r.story("a", time.Hour), "sms cancelled 1")
+				if n := len(r.sms.times()); n != 1 {
+					t.Errorf("sent %d times", n)
+				}
+			})
+		})
+	}
+}

@@ -31,6 +31,7 @@ func (d *Dispatcher) send(ctx context.Context, w *gate, msg jetstream.Msg, free 
 	if !ok {
 		return
 	}
+	claimed := fence
 	var r *ledger.Record
 	switch {
 	case j.awaits:
@@ -40,10 +41,29 @@ func (d *Dispatcher) send(ctx context.Context, w *gate, msg jetstream.Msg, free 
 	default:
 		r, fence = d.attempt(ctx, w, j, fence)
 	}
+	if r != nil && r.State == schemas.Held && (j.lookup > 0 || fence != claimed) && d.recalled(ctx, j) {
+		r = &ledger.Record{State: schemas.Cancelled, Step: ledger.StepRecall, Attempt: r.Attempt, Cause: r.Cause}
+		if j.lookup > 0 { // an attempt that failed has given its place back
+			d.release(ctx, d.input(j.Delivery, time.Now()), j, nil)
+		}
+	}
 	if r != nil {
 		r.Time = time.Now()
 		d.settle(j, r, fence) //nolint:contextcheck // an outcome is written in time of its own
 	}
+}
+
+// recalled says whether the event was taken back while a call was under way or its outcome unknown: the recall then
+// left the delivery alone, and now that it was surely not taken it must not go again. Unreadable: it goes on, as it
+// does after a recall that came too late.
+func (d *Dispatcher) recalled(ctx context.Context, j *job) bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recallTimeout)
+	defer cancel()
+	e, _, err := d.Ledger.Event(ctx, j.Tenant, j.Event.Source, j.Event.ID)
+	if err != nil {
+		d.Log.Warn("ledger unreadable, nobody knows whether the event was recalled", zap.String("delivery", j.ID), zap.Error(err))
+	}
+	return e != nil && e.State == schemas.Cancelled && j.replay == 0
 }
 
 // mine says whether this copy may go on, and on top of which record. A copy that may not is answered here.
