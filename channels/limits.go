@@ -29,7 +29,8 @@ type Budget struct {
 type Joiner interface {
 	// Join makes one delivery of several that go to the same destination with the same priority, oldest first.
 	// false: these cannot be joined (together too large, of different make), and each goes by itself.
-	// It leaves ds as they are. What becomes of the joined delivery becomes of each.
+	// It leaves ds as they are. What becomes of the joined delivery becomes of each, unless it is refused for good: then
+	// each half goes by itself.
 	Join(ds []*schemas.Delivery) (*schemas.Delivery, bool)
 }
 

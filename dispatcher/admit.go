@@ -49,6 +49,8 @@ type gate struct {
 	to   map[string]*destination
 	open int // breakers
 	join map[string]*batch
+	// company bounds those who wait for a call together beside the slots.
+	company chan struct{}
 }
 
 // destination is where deliveries of a channel go, or the channel as a whole.
@@ -66,7 +68,7 @@ func (d *Dispatcher) gates() map[string]*gate {
 	d.ready.Do(func() {
 		d.byName = make(map[string]*gate, len(d.Channels))
 		for name, ch := range d.Channels {
-			d.byName[name] = &gate{Channel: ch, name: name, rate: d.Rates[name], to: map[string]*destination{}, join: map[string]*batch{}}
+			d.byName[name] = &gate{Channel: ch, name: name, rate: d.Rates[name], to: map[string]*destination{}, join: map[string]*batch{}, company: make(chan struct{}, 4*maxShared)}
 			openGauge.WithLabelValues(name).Set(0)
 		}
 		d.slow = make(chan struct{}, slowLane)
@@ -136,9 +138,19 @@ func (d *Dispatcher) admit(ctx context.Context, w *gate, dl *schemas.Delivery, w
 	if f := p.enter(w.destination(dl), waits); f != nil {
 		return nil, f
 	}
+	if f := p.take(ctx, dl, waits); f != nil {
+		p.leave()
+		return nil, f
+	}
+	return p, nil
+}
+
+// take takes a call of every budget.
+func (p *pass) take(ctx context.Context, dl *schemas.Delivery, waits int) *channels.Failure {
+	d, w := p.d, p.gate
 	of, patient := w.budgets(dl)
 	if len(of) == 0 {
-		return p, nil
+		return nil
 	}
 	a := limits.Ask{Waited: waits, Urgent: dl.Priority == schemas.High, Bulk: dl.Priority == schemas.Bulk, Patience: patient}
 	if _, ok := w.Channel.(channels.Joiner); ok {
@@ -146,21 +158,20 @@ func (d *Dispatcher) admit(ctx context.Context, w *gate, dl *schemas.Delivery, w
 	}
 	var err error
 	if p.taken, err = d.limits.Take(ctx, of, a); err == nil {
-		return p, nil
+		return nil
 	}
-	p.leave()
 	if wait, ok := errors.AsType[*limits.Wait](err); ok {
 		code, rate := "rate", wait.Budget.Rate
 		if wait.Budget.Key != "channel:"+w.name {
 			code = "budget"
 		}
 		words, _ := rate.MarshalText()
-		return nil, own(code, string(words), max(time.Until(wait.At), time.Millisecond))
+		return own(code, string(words), max(time.Until(wait.At), time.Millisecond))
 	}
 	if ctx.Err() == nil {
 		d.Log.Warn("a shared budget could not be asked, nothing sent", zap.String("channel", w.name), zap.Error(err))
 	}
-	return nil, own("limit-unavailable", "", d.Retry.Delay(1))
+	return own("limit-unavailable", "", d.Retry.Delay(1))
 }
 
 // enter takes a place at the destination.
@@ -223,9 +234,13 @@ func (p *pass) leave() {
 // call calls the channel. Nothing was called when the failure is of our own making.
 func (p *pass) call(ctx context.Context, dl *schemas.Delivery) (channels.Receipt, *channels.Failure) {
 	defer p.leave()
-	if !limits.Good(p.taken) { // the way here took too long
+	if !limits.Good(p.taken) {
+		// The daily cap and the claim took longer than a lease. With another one the call starts at once; to come again
+		// would cost the same trips and end here again, as long as the broker is slow.
 		limits.Back(p.taken)
-		return channels.Receipt{}, own("rate", "", minBusy)
+		if f := p.take(ctx, dl, 1); f != nil {
+			return channels.Receipt{}, f
+		}
 	}
 	begun := time.Now()
 	if p.to.name != "" {
@@ -276,7 +291,9 @@ func (p *pass) done(ctx context.Context, dl *schemas.Delivery, f *channels.Failu
 		slowGauge.Dec()
 	}
 	before, _, _, _ := p.to.breaker.State()
-	if f == nil || fromOutside(f) && !errors.Is(context.Cause(ctx), errShutdown) {
+	// Several third parties have a breaker each: one of them stops nobody who could go to another.
+	_, several := w.Channel.(channels.Composite)
+	if f == nil || !several && fromOutside(f) && !errors.Is(context.Cause(ctx), errShutdown) {
 		p.to.breaker.Done(now, told)
 	}
 	after, _, retry, _ := p.to.breaker.State()
@@ -319,13 +336,15 @@ func (d *Dispatcher) logBreaker(w *gate, to string, open bool, retry time.Time, 
 
 // rest closes the budgets of a call that came too fast, for all pods.
 func (d *Dispatcher) rest(ctx context.Context, w *gate, dl *schemas.Delivery, f *channels.Failure) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), restTimeout)
+	defer cancel()
 	of, _ := w.budgets(dl)
 	_, destined := w.Channel.(channels.Destined)
 	for _, b := range of {
 		if destined && b.Key == "channel:"+w.name { // one destination said so, not all of them
 			continue
 		}
-		if err := d.limits.Rest(context.WithoutCancel(ctx), b, max(f.After, b.Penalty)); err != nil {
+		if err := d.limits.Rest(ctx, b, max(f.After, b.Penalty)); err != nil {
 			d.Log.Warn("a budget could not be closed", zap.String("channel", w.name), zap.Error(err))
 		}
 	}

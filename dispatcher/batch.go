@@ -51,11 +51,12 @@ func (d *Dispatcher) callTogether(ctx context.Context, w *gate, j *job) (channel
 		close(c.full)
 	}
 	w.mu.Unlock()
-	// Nobody can come along while the slots are taken by those who wait here.
+	// Nobody can come along while the slots are taken by those who wait here. The channel has room of its own for them: in
+	// the slow lane, one robot that hangs would take the room of everybody else's.
 	select {
-	case d.slow <- struct{}{}:
+	case w.company <- struct{}{}:
 		j.free()
-		defer func() { <-d.slow }()
+		defer func() { <-w.company }()
 	default:
 	}
 	if first {
@@ -78,7 +79,8 @@ func (d *Dispatcher) callTogether(ctx context.Context, w *gate, j *job) (channel
 	return m.receipt, m.failure
 }
 
-// callFor makes one call for all members, or, where they cannot be joined, one for each half.
+// callFor makes one call for all members; one for each half where they cannot be joined, or where the joined message is
+// refused for what one of them says.
 func (d *Dispatcher) callFor(ctx context.Context, w *gate, waits int, ms []*member) {
 	dl, ok := ms[0].Delivery, true
 	if len(ms) > 1 {
@@ -94,15 +96,26 @@ func (d *Dispatcher) callFor(ctx context.Context, w *gate, waits int, ms []*memb
 		return
 	}
 	var r channels.Receipt
-	p, f := d.admit(ctx, w, dl, waits, func() {})
-	if f == nil {
+	var p *pass
+	var f *channels.Failure
+	if end, ok := ctx.Deadline(); ok && time.Until(end) < w.Traits().Timeout/2 { // calls for others took the time
+		f = own("busy", "", minBusy)
+	} else if p, f = d.admit(ctx, w, dl, waits, func() {}); f == nil {
 		r, f = p.call(ctx, dl)
 	}
-	if len(ms) > 1 && f == nil {
+	switch {
+	case len(ms) > 1 && f == nil:
 		joinedTotal.WithLabelValues(w.name).Add(float64(len(ms)))
+	case len(ms) > 1 && !isOwn(f) && !f.Maybe && ends(f, d.diagnose(w, f).Class):
+		d.callFor(ctx, w, waits, ms[:len(ms)/2])
+		d.callFor(ctx, w, waits, ms[len(ms)/2:])
+		return
 	}
 	for _, m := range ms {
-		m.receipt, m.failure = r, f
+		if m.receipt = r; f != nil {
+			mine := *f // each one's worker reads the diagnosis into it
+			m.failure = &mine
+		}
 		close(m.done)
 	}
 }

@@ -128,7 +128,7 @@ func (p Policy) decide(a Attempt, f *channels.Failure, class channels.Class) Out
 		return Outcome{State: schemas.Uncertain, At: a.Now.Add(p.Reconcile[0]), Used: true}
 	case a.Stopped:
 		return Outcome{State: schemas.Held, Step: ledger.StepShutdown, At: a.Now}
-	case class == channels.Config && !channels.Wide(f, class), class == channels.Content, class == channels.BadTarget, class == channels.Permanent:
+	case ends(f, class):
 		return Outcome{State: schemas.Dead, Used: true}
 	}
 	if f.Maybe && !a.Idempotent && a.Doubts > 0 {
@@ -152,6 +152,17 @@ func (p Policy) decide(a Attempt, f *channels.Failure, class channels.Class) Out
 		return Outcome{State: schemas.Dead, Step: ledger.StepExhausted, Used: true}
 	}
 	return Outcome{State: schemas.Held, Step: ledger.StepRetry, At: a.Now.Add(max(p.Delay(a.Number), f.After)), Used: true}
+}
+
+// ends says that no other attempt at this message can help.
+func ends(f *channels.Failure, class channels.Class) bool {
+	switch class {
+	case channels.Config:
+		return !channels.Wide(f, class)
+	case channels.Content, channels.BadTarget, channels.Permanent:
+		return true
+	}
+	return false
 }
 
 // Reconciled is what the third party's answer (or its silence, err) makes of an uncertain delivery

@@ -100,9 +100,12 @@ var errShutdown = errors.New("the worker is stopping")
 // beyond it. Time limit of the attempt < claim < AckWait, and the claim outlasts a leader election
 // (4.7 to 10 s measured): otherwise a living worker's message would be handed to another.
 const (
-	settleMargin     = lookTimeout + settleTimeout
+	settleMargin     = restTimeout + lookTimeout + recallTimeout + settleTimeout
 	redeliveryMargin = 2*lookTimeout + settleTimeout + 5*time.Second
 )
+
+// restTimeout bounds the closing of budgets after "too fast", recallTimeout the look whether the event was recalled meanwhile.
+const restTimeout, recallTimeout = 2 * time.Second, 2 * time.Second
 
 // lookTimeout bounds what an attempt does beside the call: reading the ledger before, giving a place in
 // the cap back after.

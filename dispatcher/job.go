@@ -39,6 +39,8 @@ type job struct {
 	doubts  int
 	waits   int
 	since   time.Time
+	// receipt is the third party's id of the accepted message whose receipt is awaited.
+	receipt string
 	// fence is the ledger record that put this copy here. While it is the last one, the copy is the
 	// only one that may go on; every record is written on top of the one before it.
 	fence uint64

@@ -30,6 +30,9 @@ const (
 	storeSlots   = 64
 	// early is how often a report is looked at again whose delivery has not got so far yet.
 	early = 20
+	// earlyID is the same for a report that names only the third party's id, which nobody can tell from that of a message
+	// that is not ours: 10 s in all.
+	earlyID = 5
 )
 
 // report is a channels.Report as it waits in RECEIPTS.
@@ -187,8 +190,13 @@ func (d *Dispatcher) find(ctx context.Context, r *report) (*found, error) {
 // times is how often this report was handed out.
 func (d *Dispatcher) reported(ctx context.Context, r *report, times uint64) (result string, err error) {
 	f, err := d.find(ctx, r)
-	if f == nil || err != nil {
-		return resultUnknown, err
+	switch {
+	case err != nil:
+		return "", err
+	case f == nil && r.Delivery == "" && r.MessageID != "" && times < earlyID:
+		return "", errEarly // the record with this id may be on its way
+	case f == nil:
+		return resultUnknown, nil
 	}
 	for range 5 { // a record between the reading and the writing: look again
 		last, seq, err := d.Ledger.Last(ctx, f.Subject)

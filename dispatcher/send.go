@@ -31,6 +31,7 @@ func (d *Dispatcher) send(ctx context.Context, w *gate, msg jetstream.Msg, free 
 	if !ok {
 		return
 	}
+	claimed := fence
 	var r *ledger.Record
 	switch {
 	case j.awaits:
@@ -40,10 +41,29 @@ func (d *Dispatcher) send(ctx context.Context, w *gate, msg jetstream.Msg, free 
 	default:
 		r, fence = d.attempt(ctx, w, j, fence)
 	}
+	if r != nil && r.State == schemas.Held && (j.lookup > 0 || fence != claimed) && d.recalled(ctx, j) {
+		r = &ledger.Record{State: schemas.Cancelled, Step: ledger.StepRecall, Attempt: r.Attempt, Cause: r.Cause}
+		if j.lookup > 0 { // an attempt that failed has given its place back
+			d.release(ctx, d.input(j.Delivery, time.Now()), j, nil)
+		}
+	}
 	if r != nil {
 		r.Time = time.Now()
 		d.settle(j, r, fence) //nolint:contextcheck // an outcome is written in time of its own
 	}
+}
+
+// recalled says whether the event was taken back while a call was under way or its outcome unknown: the recall then
+// left the delivery alone, and now that it was surely not taken it must not go again. Unreadable: it goes on, as it
+// does after a recall that came too late.
+func (d *Dispatcher) recalled(ctx context.Context, j *job) bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recallTimeout)
+	defer cancel()
+	e, _, err := d.Ledger.Event(ctx, j.Tenant, j.Event.Source, j.Event.ID)
+	if err != nil {
+		d.Log.Warn("ledger unreadable, nobody knows whether the event was recalled", zap.String("delivery", j.ID), zap.Error(err))
+	}
+	return e != nil && e.State == schemas.Cancelled && j.replay == 0
 }
 
 // mine says whether this copy may go on, and on top of which record. A copy that may not is answered here.
@@ -60,6 +80,9 @@ func (d *Dispatcher) mine(ctx context.Context, ch channels.Channel, j *job) (fen
 		_ = j.msg.NakWithDelay(j.patience())
 		return 0, false
 	case seq == j.fence:
+		if last != nil {
+			j.receipt = last.Receipt
+		}
 		return seq, true
 	case last != nil && last.State == schemas.Sending && time.Now().Before(last.Due):
 		// Another worker is at it. If it died, its claim ends at Due.
@@ -275,7 +298,7 @@ func (d *Dispatcher) await(ctx context.Context, ch channels.Channel, j *job) *le
 		l, err = rc.Lookup(ctx, j.Delivery, j.since)
 	}
 	o := d.Retry.Awaited(time.Now(), j.lookup, l, err)
-	r := &ledger.Record{State: o.State, Step: o.Step, Due: o.At, Attempt: j.attempt, Receipt: l.Receipt.ID, Reply: l.Receipt.Reply}
+	r := &ledger.Record{State: o.State, Step: o.Step, Due: o.At, Attempt: j.attempt, Receipt: cmp.Or(l.Receipt.ID, j.receipt), Reply: l.Receipt.Reply}
 	if r.Open() {
 		r.Lookup = j.lookup + 1
 	}
