@@ -21,10 +21,11 @@ RACE = $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 test: ## vet, then run every test with the race detector (without it where there is no C compiler)
 	$(GO) vet ./...
 	@$(if $(RACE),:,echo "no C compiler: the tests run without the race detector" >&2)
-	$(GO) test $(RACE) -shuffle=on ./...
+	$(GO) test $(RACE) -shuffle=on -timeout 30m ./...
 
-test-servers: ## test the mail channel against Debian's Postfix, as root; needs postfix, sasl2-bin, libsasl2-modules, python3-dkim, python3-nacl
+test-servers: ## test the mail channel against Debian's Postfix, as root; needs postfix, sasl2-bin, libsasl2-modules, python3-dkim, python3-nacl; and 10,000 SMS through two processes
 	$(GO) test $(RACE) -shuffle=on -tags servers -run 'Postfix|Sink' ./channels/email
+	$(GO) test -run 'ManySMS' ./cmd/yizhan
 
 lint: bin/golangci-lint-$(GOLANGCI_LINT) ## run the linters
 	bin/golangci-lint-$(GOLANGCI_LINT) run

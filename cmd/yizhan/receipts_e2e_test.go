@@ -158,8 +158,8 @@ func (c *carrier) known(a map[string]any) []byte {
 
 // 10,000 SMS through two processes, the real SDK and the stand-in of Aliyun: 5 % are taken without an answer, 5 %
 // never get a receipt, and one process is killed in the middle of it.
-func TestTenThousandSMSEndAsTheyShould(t *testing.T) {
-	const count, batch = 10_000, 500
+func TestManySMSEndAsTheyShould(t *testing.T) {
+	const count, batch = manySMS, 500
 	w := newWorld(t, true)
 	c := &carrier{t: t, to: w.sb.SMSEndpoint(), token: strings.Repeat("c0ffee00", 4), taken: map[string]int{}, at: map[string]time.Time{}}
 	far := httptest.NewServer(c)
@@ -201,7 +201,7 @@ templates:
 		defer c.mu.Unlock()
 		return len(c.taken)
 	}
-	w.until(60*time.Second, func() string {
+	w.until(3*time.Minute, func() string {
 		if n := took(); n < count/3 {
 			return fmt.Sprintf("only %d are taken", n)
 		}
@@ -213,7 +213,7 @@ templates:
 	c.workers[1] = two
 	c.mu.Unlock()
 	var states map[string]int
-	w.until(3*time.Minute, func() string {
+	w.until(10*time.Minute, func() string {
 		states = w.states(js)
 		if n := states["delivered"] + states["undelivered"]; n < count {
 			return fmt.Sprintf("%d of %d know their end: %v", n, count, states)
