@@ -78,7 +78,8 @@ func (d *Dispatcher) callTogether(ctx context.Context, w *gate, j *job) (channel
 	return m.receipt, m.failure
 }
 
-// callFor makes one call for all members, or, where they cannot be joined, one for each half.
+// callFor makes one call for all members, or, where they cannot be joined or are refused for what they say, one for
+// each half.
 func (d *Dispatcher) callFor(ctx context.Context, w *gate, waits int, ms []*member) {
 	dl, ok := ms[0].Delivery, true
 	if len(ms) > 1 {
@@ -88,15 +89,22 @@ func (d *Dispatcher) callFor(ctx context.Context, w *gate, waits int, ms []*memb
 		}
 		dl, ok = join(w.Channel.(channels.Joiner), ds)
 	}
-	if !ok {
+	halves := func() {
 		d.callFor(ctx, w, waits, ms[:len(ms)/2])
 		d.callFor(ctx, w, waits, ms[len(ms)/2:])
+	}
+	if !ok {
+		halves()
 		return
 	}
 	var r channels.Receipt
 	p, f := d.admit(ctx, w, dl, waits, func() {})
 	if f == nil {
 		r, f = p.call(ctx, dl)
+	}
+	if len(ms) > 1 && f != nil && d.ofOne(w, f) { // it may be the fault of one: the others are not to suffer for it
+		halves()
+		return
 	}
 	if len(ms) > 1 && f == nil {
 		joinedTotal.WithLabelValues(w.name).Add(float64(len(ms)))
@@ -115,4 +123,18 @@ func join(ch channels.Joiner, ds []*schemas.Delivery) (dl *schemas.Delivery, ok 
 		}
 	}()
 	return ch.Join(ds)
+}
+
+// ofOne says that a failure is about the message: it was surely not taken, and would never be.
+func (d *Dispatcher) ofOne(w *gate, f *channels.Failure) bool {
+	if f.Maybe || isOwn(f) {
+		return false
+	}
+	switch class := d.diagnose(w, f).Class; class {
+	case channels.Content, channels.BadTarget, channels.Permanent:
+		return true
+	case channels.Config:
+		return !channels.Wide(f, class)
+	}
+	return false
 }
