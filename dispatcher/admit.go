@@ -127,6 +127,10 @@ func said(f *channels.Failure) string {
 	if strings.Contains(f.Line, f.Code) {
 		return f.Line
 	}
+	// "http:503" and "503 Service Unavailable": said twice the digits would look like a number, and be masked.
+	if of, n, ok := strings.Cut(f.Code, ":"); ok && strings.HasPrefix(f.Line, n+" ") {
+		return of + ":" + f.Line
+	}
 	return strings.TrimSpace(f.Code + " " + f.Line)
 }
 
