@@ -140,6 +140,11 @@ func TestWide(t *testing.T) {
 		{Config, "http:410", "", false},
 		{Config, "http:415", "", false},
 		{Temporary, "http:404", "", false},
+		{Config, "E000112", "account frozen", true}, // Huawei: arrears
+		{Config, "E000629", "", true},
+		{Config, "E000006", "", true},
+		{Config, "E200030", "", false}, // a template
+		{Config, "E000628", "", false}, // a country
 	} {
 		if got := Wide(&Failure{Code: tt.code, Line: tt.line}, tt.class); got != tt.want {
 			t.Errorf("Wide(%s %s %s) = %t", tt.class, tt.code, tt.line, got)

@@ -37,6 +37,7 @@ var (
 		`isv\.(SMS_SIGN|SIGN_|ONE_CODE_MULTIPLE_SIGN|SMS_TEST_)|` +
 		`SIGNATURE_BLACKLIST|InvalidTimeStamp|InvalidVersion|InvalidAction|PORT_NOT_REGISTERED|` +
 		`FailedOperation\.(InsufficientBalance|Signature|MissingSignature)|InvalidParameterValue\.(SdkAppId|SignName)|UnauthorizedOperation\.|` +
+		`E0000(0[1-6]|2[0-7]|40)|E000(109|110|112|620|629)|E2000(18|27)|` + // Huawei: header, clock, account, address, application
 		`net:|http:(3\d\d|3xx|405|407|426|501|505|511|525)$|dispatcher:blocked-|` +
 		`530|538|5\d\d 5\.7\.(57|60|64)\b|` +
 		`310000|30000[15]|400013|40010[126]|9300[048]|190(01|21|22)|` +

@@ -129,6 +129,10 @@ func said(f *channels.Failure) string {
 	if strings.Contains(f.Line, f.Code) {
 		return f.Line
 	}
+	// "http:503" and "503 Service Unavailable": said twice the digits would look like a number, and be masked.
+	if of, n, ok := strings.Cut(f.Code, ":"); ok && strings.HasPrefix(f.Line, n+" ") {
+		return of + ":" + f.Line
+	}
 	return strings.TrimSpace(f.Code + " " + f.Line)
 }
 
@@ -327,8 +331,8 @@ func (d *Dispatcher) logBreaker(w *gate, to string, open bool, retry time.Time, 
 		return
 	}
 	fields = append(fields, zap.String("class", string(f.Class)), zap.String("code", f.Code), zap.String("line", f.Line))
-	if retry.IsZero() {
-		d.Log.Error("gone: nothing is sent there until the process starts anew", fields...)
+	if retry.IsZero() { // the channel has told the operator (level error, once for each destination)
+		d.Log.Info("gone: nothing is sent there until the process starts anew", fields...)
 		return
 	}
 	d.Log.Error("calls rest", append(fields, zap.Time("probe", retry))...)

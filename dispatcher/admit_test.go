@@ -174,6 +174,37 @@ func TestWhatWaitsForARobotIsJoined(t *testing.T) {
 	})
 }
 
+// One message that the platform refuses must not take those with it that wait for the same turn.
+func TestARefusedMessageIsTakenOutOfItsBatch(t *testing.T) {
+	bot := &robot{budget: channels.Budget{Key: "robot:1", Rate: channels.Rate{Count: 20, Per: time.Minute}, Penalty: 10 * time.Minute}}
+	atGates(t, func(r *rig) {
+		r.web.traits.Idempotent = false
+		bot.far = r.web
+		bot.answer = func(_ context.Context, dl *schemas.Delivery, _ int) error {
+			if strings.Contains(dl.Message.Text, "alert-37") {
+				return &channels.Failure{Kind: "webhook", Provider: "wecom", Code: "40008", Class: channels.Content, Line: "40008 invalid message type"}
+			}
+			return nil
+		}
+		r.Channels["web"] = bot
+	}, func(r *rig) {
+		for i := range 60 {
+			r.publish("hook", fmt.Sprint(i), fmt.Sprintf(`{"category":"alert","to":[{"webhook":"web"}],"content":{"text":"alert-%d"}}`, i))
+		}
+		time.Sleep(10 * time.Minute)
+		if most := fullest(bot.times(), time.Minute); most > 20 {
+			t.Errorf("%d calls within a minute", most)
+		}
+		for i := range 60 {
+			want := "web accepted 1"
+			if i == 37 {
+				want = "web dead 1"
+			}
+			r.want(r.story(fmt.Sprint(i), 0), want)
+		}
+	})
+}
+
 func TestARobotsPenaltyHoldsForAllPods(t *testing.T) {
 	bot := &robot{budget: channels.Budget{Key: "robot:1", Rate: channels.Rate{Count: 20, Per: time.Minute}, Penalty: 10 * time.Minute}}
 	atGates(t, func(r *rig) {

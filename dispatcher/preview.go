@@ -47,6 +47,9 @@ type Price struct {
 	Currency string `json:"currency"`
 }
 
+// noText is what a robot says of a message without title and text.
+const noText = "dispatcher:no-text"
+
 // previewID names the event that a preview makes up.
 const previewID = "preview"
 
@@ -72,7 +75,11 @@ func Previews(book *rules.Book, open map[string]channels.Channel, q Draft, now t
 	}
 	out := make([]Preview, 0, len(names))
 	for _, name := range names {
-		out = append(out, preview(book, open, q, name, now))
+		p := preview(book, open, q, name, now)
+		if q.Channel == "" && p.Problem != nil && p.Problem.Keyword == noText { // only the channel knows that it needs one
+			continue
+		}
+		out = append(out, p)
 	}
 	return out
 }
@@ -116,7 +123,11 @@ func preview(book *rules.Book, open map[string]channels.Channel, q Draft, name s
 	if v, ok := ch.(channels.Previewer); ok {
 		w, err := v.Preview(dl)
 		if f, bad := errors.AsType[*channels.Failure](err); bad {
-			p.Problem = &schemas.Problem{Keyword: f.Code, Text: schemas.Text{Zh: cmp.Or(f.Line, f.Code), En: cmp.Or(f.Line, f.Code)}}
+			words := schemas.Text{Zh: cmp.Or(f.Line, f.Code), En: cmp.Or(f.Line, f.Code)}
+			if f.Code == noText {
+				words.Zh = "模板没有适用于该通道的内容"
+			}
+			p.Problem = &schemas.Problem{Keyword: f.Code, Text: words}
 		} else if err == nil {
 			p.Wire = &w
 		}

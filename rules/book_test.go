@@ -142,6 +142,11 @@ func TestSMSTextsAreWhatTheProviderHolds(t *testing.T) {
 	if got := book.SMSTexts(); len(got) != 3 || got["SMS_1"] != "您的${x}为${y}" || got["1234"] != "${x}" || got["8ff5"] != "${x}" {
 		t.Errorf("texts %q", got)
 	}
+	for provider, want := range map[string][]string{"aliyun": {"SMS_1", "SMS_2"}, "tencent": {"1234", "SMS_1", "SMS_2"}} {
+		if got := book.Codes("sms", "sms", provider); !slices.Equal(got, want) {
+			t.Errorf("codes at %s: %q, want %q", provider, got, want)
+		}
+	}
 }
 
 // TestKindsTravelWithTheMessage: what rules.yaml says of a variable is there when the message is judged.

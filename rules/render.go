@@ -2,6 +2,7 @@ package rules
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"html/template"
@@ -328,12 +329,16 @@ func paramPointer(name string) string {
 	return "/data/params/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
 }
 
-// Codes lists the provider's template codes that the templates name for a channel of that kind, sorted.
-func (b *Book) Codes(channel, kind string) []string {
+// Codes lists the template codes of the provider that the templates name for a channel of that kind, sorted.
+func (b *Book) Codes(channel, kind, provider string) []string {
 	codes := map[string]bool{}
 	for _, set := range b.templates {
-		if t := set.find(channel, kind); t != nil && t.code != "" {
-			codes[t.code] = true
+		t := set.find(channel, kind)
+		if t == nil {
+			continue
+		}
+		if code := cmp.Or(t.codes[provider], t.code); code != "" {
+			codes[code] = true
 		}
 	}
 	return slices.Sorted(maps.Keys(codes))

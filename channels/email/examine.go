@@ -116,7 +116,7 @@ func (l *look) hello(ctx context.Context) bool {
 }
 
 func (l *look) startTLS(ctx context.Context) bool {
-	return l.step(ctx, "tls", channels.Text("STARTTLS 与证书", "STARTTLS and certificate"), func(ctx context.Context) channels.Finding {
+	return l.step(ctx, "tls", channels.Text("STARTTLS 与证书", "STARTTLS, certificate"), func(ctx context.Context) channels.Finding {
 		if offered, _ := l.client.Extension("STARTTLS"); !offered {
 			return channels.Finding{Failure: l.failed(ctx, inTLS, errNoStartTLS), Seen: channels.Text("服务器没有提供 STARTTLS", "the server does not offer STARTTLS")}
 		}

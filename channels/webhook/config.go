@@ -119,7 +119,6 @@ func connect(env channels.Env, cfg Config, f format) (channels.Channel, error) {
 		return nil, err
 	}
 	ch := &Channel{
-		name:   env.Name,
 		traits: channels.Traits{Kind: kind, Provider: f.provider(), Address: channels.None, Idempotent: !isRobot, Slots: cfg.Slots, Timeout: cfg.Timeout},
 		format: f, log: env.Log, now: time.Now,
 	}

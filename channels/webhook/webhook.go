@@ -65,7 +65,6 @@ func known() string { return strings.Join(slices.Sorted(maps.Keys(formats)), ", 
 
 // Channel posts to one endpoint, or to those that events name. Safe for concurrent use.
 type Channel struct {
-	name   string
 	traits channels.Traits
 	format format
 	url    *url.URL // nil: every event has to name one
@@ -192,7 +191,7 @@ func (c *Channel) reportGone(host string) {
 	}
 	c.gone[host] = true
 	c.log.Error("the receiver answered 410 Gone: it wants no more messages; ask it, then correct or remove the channel",
-		zap.String("channel", c.name), zap.String("host", host))
+		zap.String("host", host)) // the logger bears the channel's name
 }
 
 // secretPart says whether a piece of an address may be a credential: "webhook" and "send" are words.

@@ -118,7 +118,7 @@ func TestGoneIsReportedOnce(t *testing.T) {
 	}
 	t.Cleanup(func() { far.Close() })
 	core, logs := observer.New(zapcore.DebugLevel)
-	ch := mustOpen(t, channels.Env{Name: "partner", Simulated: true, Log: zap.New(core)}, "kind: webhook\nurl: "+far.URL()+"/hook/410\n")
+	ch := mustOpen(t, channels.Env{Name: "partner", Simulated: true, Log: zap.New(core).With(zap.String("channel", "partner"))}, "kind: webhook\nurl: "+far.URL()+"/hook/410\n")
 	for n := range 3 {
 		_, err := ch.Send(t.Context(), channeltest.Delivery(n))
 		if f := channels.Explain(err); f.Code != "http:410" || f.Class != channels.Permanent || !explain.Default().Explain(f).Known || explain.Default().Explain(f).Retry != "no" {

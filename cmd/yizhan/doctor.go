@@ -246,7 +246,7 @@ func (d *doctor) examine(ctx context.Context, name string) (*examined, error) {
 		},
 	}
 	if d.book != nil {
-		x.Codes = d.book.Codes(name, t.Kind)
+		x.Codes = d.book.Codes(name, t.Kind, t.Provider)
 	}
 	if v, ok := ch.(channels.Examiner); ok {
 		v.Examine(ctx, x)

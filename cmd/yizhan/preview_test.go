@@ -111,6 +111,23 @@ func TestPreviewRaw(t *testing.T) {
 	}
 }
 
+// A robot without a text of the template is not among the channels that it goes over; asked for, it says why.
+func TestPreviewLeavesOutRobotsWithoutText(t *testing.T) {
+	c := newStudio(t)
+	c.write(t, "yizhan.yaml", `
+channels:
+  mail: {kind: email, host: mail.example.com, username: erp@example.com, password_file: password, from: "ERP <erp@example.com>"}
+  ops: {kind: webhook, format: slack, url: "https://hooks.slack.com/services/x"}
+`)
+	args := []string{"invoice-due", "--params", filepath.Join(c.dir, "params.json"), "--lang", "zh"}
+	if r := c.preview(t, args...); r.code != exitOK || strings.Contains(r.out, "ops") || !strings.Contains(r.out, "通道 mail") {
+		t.Errorf("exit %d: %s%s", r.code, r.out, r.err)
+	}
+	if r := c.preview(t, append(args, "--channel", "ops")...); r.code != exitProblem || !strings.Contains(r.out, "无法生成：模板没有适用于该通道的内容") {
+		t.Errorf("exit %d: %s%s", r.code, r.out, r.err)
+	}
+}
+
 func TestPreviewUsage(t *testing.T) {
 	c := newStudio(t)
 	for _, tt := range []struct {

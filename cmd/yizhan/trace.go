@@ -265,7 +265,7 @@ func verdictOf(state schemas.State, due time.Time, to string, cause *ledger.Told
 		}
 		if time.Until(due) > receiptOnly {
 			v.who = tr("该第三方不支持查询，系统等待其回执", "Yizhan waits for a receipt: this third party cannot be asked")
-			v.now = tr("不要重发，以免收件人收到两次；可在服务商控制台按号码核实", "do not send it again: it might arrive twice; look the number up in the provider's console")
+			v.now = tr("不要重发，以免收件人收到两次；可在服务商控制台按号码核实", "do not send it again: it might arrive twice; look the number up in the provider's console") + nextLookup(due)
 		}
 	case schemas.Cancelled:
 		v = verdict{tr("消息已撤回，没有发送", "the message was recalled and not sent"), nobody, tr("无需处理", "nothing")}
@@ -283,7 +283,11 @@ func verdictOf(state schemas.State, due time.Time, to string, cause *ledger.Told
 	}
 	if remedy := tr(cause.RemedyZh, cause.RemedyEn); remedy != "" {
 		v.now = remedy
-		if !state.Terminal() && !due.IsZero() {
+		switch {
+		case state.Terminal() || due.IsZero():
+		case state == schemas.Uncertain:
+			v.now += nextLookup(due)
+		default:
 			v.now += tr("；", "; ") + fmt.Sprintf(tr("系统将于 %s 自动继续", "Yizhan goes on by itself at %s"), localTime(due))
 		}
 	}
@@ -305,10 +309,13 @@ func ifMissed(to string) string {
 // receiptOnly is longer than any wait between two questions: what is due later is not asked about.
 const receiptOnly = 12 * time.Hour
 
-// nextLookup says when the third party is asked next.
+// nextLookup says when the third party is asked next, or until when a receipt is waited for.
 func nextLookup(due time.Time) string {
-	if due.IsZero() {
+	switch {
+	case due.IsZero():
 		return ""
+	case time.Until(due) > receiptOnly:
+		return fmt.Sprintf(tr("；到 %s 仍无回执则转为死信", "; without a receipt by %s it becomes a dead letter"), localTime(due))
 	}
 	return fmt.Sprintf(tr("；下次查询时间 %s", "; it is asked next at %s"), localTime(due))
 }

@@ -111,6 +111,22 @@ func TestEveryStateHasAVerdict(t *testing.T) {
 	}
 }
 
+// What cannot be asked about does not go on by itself: without a receipt it ends as a dead letter.
+func TestVerdictOfAnUnknownOutcomeTellsWhatComes(t *testing.T) {
+	cause := &ledger.Told{Zh: "未答复", En: "no answer", RemedyZh: "先查询", RemedyEn: "look first"}
+	for wait, want := range map[time.Duration]string{time.Minute: "look first; it is asked next at ", 72 * time.Hour: "it becomes a dead letter"} {
+		for _, c := range []*ledger.Told{cause, nil} {
+			v := verdictOf(schemas.Uncertain, time.Now().Add(wait), "138****8000", c)
+			if c == nil && wait < receiptOnly {
+				want = "it is asked next at "
+			}
+			if !strings.Contains(v.now, want) || strings.Contains(v.now, "by itself") {
+				t.Errorf("%s: %q", wait, v.now)
+			}
+		}
+	}
+}
+
 func TestTraceFollowsUntilNothingIsOpen(t *testing.T) {
 	a, waits := serve(t), fakePause(t)
 	open := invoice("en")

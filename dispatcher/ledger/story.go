@@ -88,6 +88,10 @@ func Tell(c *schemas.Cause, explain channels.Explainer) *Told {
 		Owner: d.Owner, AlsoZh: d.Also.Zh, AlsoEn: d.Also.En, Retry: d.Retry, WhenZh: d.When.Zh, WhenEn: d.When.En, Row: d.ID, Source: d.Source,
 		Line: c.Line, Hits: c.Hits,
 	}
+	if channels.Class(c.Class) == channels.Unknown && d.Class != channels.Unknown { // the row knows the failure, not that it left a doubt here
+		t.Retry, t.Owner = "no", "operator"
+		t.WhenZh, t.WhenEn = "核实之前不要重发", "not before somebody has looked whether it arrived"
+	}
 	if len(c.Hits) > 0 { // the rule says it better than the table
 		t.RemedyZh, t.RemedyEn = c.Hits[0].Advice.Zh, c.Hits[0].Advice.En
 		t.AlsoZh, t.AlsoEn, t.WhenZh, t.WhenEn, t.Source = "", "", "", "", ""

@@ -121,3 +121,16 @@ func TestRecipientHasItsAddress(t *testing.T) {
 		t.Errorf("hashes %s, %s, %s", plain, one, two)
 	}
 }
+
+// The row of a failure knows nothing of the doubt that it left: nobody is to be told to repeat what may have arrived.
+func TestADoubtIsNotToldToBeRepeated(t *testing.T) {
+	explain := func(*channels.Failure) channels.Diagnosis {
+		return channels.Diagnosis{Class: channels.Temporary, Retry: "yes", Owner: "third-party", When: schemas.Text{Zh: "可以重试", En: "yes"}}
+	}
+	for class, want := range map[string]string{"temporary": "yes third-party yes", "uncertain": "no operator not before somebody has looked whether it arrived"} {
+		c := Tell(&schemas.Cause{Kind: "email", Code: "net:eof-after-data", Class: class}, explain)
+		if got := c.Retry + " " + c.Owner + " " + c.WhenEn; got != want {
+			t.Errorf("%s: %q, want %q", class, got, want)
+		}
+	}
+}

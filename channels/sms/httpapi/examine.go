@@ -36,6 +36,9 @@ func (c *Channel) Examine(ctx context.Context, x *channels.Examination) {
 			switch {
 			case f == nil:
 				return channels.Finding{Seen: channels.Text("%[1]s：已批准", "%[1]s: approved", code)}
+			case f.Code == "dispatcher:bad-params": // the code cannot even be asked about: it is not one of this provider
+				f.Code = "dispatcher:no-template-code"
+				return channels.Finding{Failure: f, Seen: channels.Text("%[1]s：不是该服务商的模板 CODE", "%[1]s: not a template code of this provider", code)}
 			case f.Code == notApproved:
 				return channels.Finding{Failure: f, Seen: channels.Text("%[1]s：未批准 %[2]s", "%[1]s: not approved %[2]s", code, f.Line)}
 			}

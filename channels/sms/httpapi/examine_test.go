@@ -26,7 +26,7 @@ func TestExamine(t *testing.T) {
 		{tencentYAML, good, []string{"1", "2"}, 0, "template.2 ok "},
 		{tencentYAML, review, []string{"1"}, 0, "template.1 fail dispatcher:template-not-approved"},
 		{tencentYAML, refused, []string{"1", "2"}, 0, "template.1 fail AuthFailure.SignatureFailure"},
-		{tencentYAML, good, []string{"SMS_1"}, 0, "template.SMS_1 fail dispatcher:bad-params"},
+		{tencentYAML, good, []string{"SMS_1"}, 0, "template.SMS_1 fail dispatcher:no-template-code"},
 		{tencentYAML, good, nil, 0, "account skip "},
 		{tencentYAML, good, []string{"1"}, 20 * time.Minute, "clock fail"},
 		{huaweiYAML, good, []string{"1"}, 0, "account skip "},

@@ -2,13 +2,11 @@ package httpapi
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
 	"github.com/yizhan-dev/yizhan/channels"
-	"github.com/yizhan-dev/yizhan/channels/sms"
 	"github.com/yizhan-dev/yizhan/schemas"
 )
 
@@ -38,11 +36,5 @@ func (c *Channel) Preview(d *schemas.Delivery) (channels.Wire, error) {
 		}
 		w.Header = append(w.Header, [2]string{name, v})
 	}
-	signature := fmt.Sprint(vals["signature"])
-	parts := sms.Segments(signature, d.Message.Text)
-	w.Notes = append(w.Notes, schemas.Text{
-		Zh: fmt.Sprintf("收件人看到：【%s】%s，共 %d 字，按 %d 条计费", signature, d.Message.Text, sms.Length(signature, d.Message.Text), parts),
-		En: fmt.Sprintf("what arrives: 【%s】%s, %d characters, billed as %d part(s)", signature, d.Message.Text, sms.Length(signature, d.Message.Text), parts),
-	})
 	return w, nil
 }
