@@ -88,6 +88,14 @@ func Ours(code string, class channels.Class) *channels.Failure {
 	return &channels.Failure{Kind: "sms", Provider: "dispatcher", Code: code, Class: class}
 }
 
+// Asked is the failure of a question, or nil: one that got no answer may be asked again, since nothing was sent with it.
+func Asked(f *channels.Failure) *channels.Failure {
+	if f != nil && f.Maybe {
+		f.Class, f.Maybe = channels.Temporary, false
+	}
+	return f
+}
+
 // Carrier says whether the code of a receipt is a carrier's own, passed through by the platform: a status word of
 // SMPP or CMPP, or two letters and four digits ("MK:0001").
 func Carrier(code string) bool {

@@ -85,10 +85,7 @@ func (c *Channel) details(ctx context.Context, cl *client, number string, day ti
 	if resp != nil {
 		a.code, a.message = resp.Code, resp.Message
 	}
-	if f := c.read(cl.wire, a, err); f != nil {
-		if f.Maybe { // a question may be asked again
-			f.Class, f.Maybe = channels.Temporary, false
-		}
+	if f := sms.Asked(c.read(cl.wire, a, err)); f != nil {
 		return nil, f
 	}
 	return resp.SmsSendDetailDTOs.SmsSendDetailDTO, nil
