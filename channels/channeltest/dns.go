@@ -2,8 +2,10 @@ package channeltest
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,14 +16,25 @@ import (
 // Zone is what a [DNS] answers: the records of a name (lower case, without the last dot), each written as "A 127.0.0.1",
 // "AAAA ::1", "MX mx.example.com", "TXT v=spf1 -all", "CNAME other.example.com". A name that is not there does not
 // exist; one whose only record is "SERVFAIL" is answered with a failure, and with "DROP" not at all.
+//
+// A record "THEN" parts what a name has the first time it is asked from what it has the next time: the last part
+// stays. Questions of different types are counted apart, since a resolver asks them in any order.
 type Zone map[string][]string
+
+const then = "THEN"
 
 // DNS is a name server on loopback, over UDP.
 type DNS struct {
-	conn net.PacketConn
-	mu   sync.Mutex
-	zone Zone
-	wg   sync.WaitGroup
+	conn  net.PacketConn
+	mu    sync.Mutex
+	zone  Zone
+	asked map[question]int // how often, for the names with a THEN
+	wg    sync.WaitGroup
+}
+
+type question struct {
+	name string
+	typ  dnsmessage.Type
 }
 
 // StartDNS starts a name server; it ends with the test.
@@ -31,7 +44,7 @@ func StartDNS(t testing.TB, zone Zone) *DNS {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &DNS{conn: conn, zone: zone}
+	d := &DNS{conn: conn, zone: zone, asked: make(map[question]int)}
 	d.wg.Go(d.serve)
 	t.Cleanup(func() {
 		_ = conn.Close()
@@ -43,11 +56,12 @@ func StartDNS(t testing.TB, zone Zone) *DNS {
 // Addr is the server's host:port.
 func (d *DNS) Addr() string { return d.conn.LocalAddr().String() }
 
-// Set replaces the records of a name; none removes it.
+// Set replaces the records of a name, which begins with its first part; none removes it.
 func (d *DNS) Set(name string, records ...string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.zone, name)
+	maps.DeleteFunc(d.asked, func(q question, _ int) bool { return q.name == name })
 	if len(records) > 0 {
 		d.zone[name] = records
 	}
@@ -73,18 +87,34 @@ func (d *DNS) serve() {
 	}
 }
 
-func (d *DNS) answer(question []byte) []byte {
+// records are those of a name at this question; false when there is no such name.
+func (d *DNS) records(name string, typ dnsmessage.Type) ([]string, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	records, ok := d.zone[name]
+	q := question{name, typ}
+	for range d.asked[q] {
+		if i := slices.Index(records, then); i >= 0 {
+			records = records[i+1:]
+		}
+	}
+	if i := slices.Index(records, then); i >= 0 {
+		d.asked[q]++
+		records = records[:i]
+	}
+	return records, ok
+}
+
+func (d *DNS) answer(packet []byte) []byte {
 	var m dnsmessage.Message
-	if m.Unpack(question) != nil || len(m.Questions) != 1 {
+	if m.Unpack(packet) != nil || len(m.Questions) != 1 {
 		return nil
 	}
 	q := m.Questions[0]
 	m.Header = dnsmessage.Header{ID: m.ID, Response: true, RecursionDesired: true, RecursionAvailable: true}
 	m.Additionals = nil
 	name := strings.ToLower(strings.TrimSuffix(q.Name.String(), "."))
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	records, ok := d.zone[name]
+	records, ok := d.records(name, q.Type)
 	if !ok {
 		m.RCode = dnsmessage.RCodeNameError
 	}

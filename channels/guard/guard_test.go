@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -13,9 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/net/dns/dnsmessage"
-
 	"github.com/yizhan-dev/yizhan/channels"
+	"github.com/yizhan-dev/yizhan/channels/channeltest"
 )
 
 func TestGuard(t *testing.T) {
@@ -65,7 +63,7 @@ func TestGuard(t *testing.T) {
 
 // A number is no IPv4 address for Go: it goes to the resolver as a name, here one that knows none.
 func TestNumbersAreNames(t *testing.T) {
-	dns := nameserver(t)
+	dns := channeltest.StartDNS(t, channeltest.Zone{}).Resolver()
 	for _, host := range []string{"2130706433", "0x7f000001", "0177.0.0.1"} {
 		if _, err := dial(t.Context(), dns, host); err == nil {
 			t.Errorf("%s: connected", host)
@@ -75,7 +73,7 @@ func TestNumbersAreNames(t *testing.T) {
 
 // A name may have any addresses: each is judged when it is connected to.
 func TestNamesWithInnerAddresses(t *testing.T) {
-	dns := nameserver(t, "127.0.0.1", "10.0.0.1", "8.8.8.8")
+	dns := channeltest.StartDNS(t, channeltest.Zone{"rebind.example": {"A 127.0.0.1", "A 10.0.0.1", "A 8.8.8.8"}}).Resolver()
 	tried, err := dial(t.Context(), dns, "rebind.example")
 	if !slices.Equal(tried, []string{"8.8.8.8:443"}) {
 		t.Errorf("tried %v (%v), want the public address only", tried, err)
@@ -85,14 +83,12 @@ func TestNamesWithInnerAddresses(t *testing.T) {
 var errPassed = errors.New("passed the guard") // instead of a connection to the outside
 
 // dial connects to host through the guard, with names resolved by dns, and returns what passed.
-func dial(ctx context.Context, dns, host string) (passed []string, err error) {
+func dial(ctx context.Context, dns *net.Resolver, host string) (passed []string, err error) {
 	var mu sync.Mutex
 	check := New(Public)
 	d := net.Dialer{
-		Timeout: 5 * time.Second,
-		Resolver: &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "udp", dns)
-		}},
+		Timeout:  5 * time.Second,
+		Resolver: dns,
 		Control: func(network, address string, c syscall.RawConn) error {
 			if err := check(network, address, c); err != nil {
 				return err
@@ -108,46 +104,6 @@ func dial(ctx context.Context, dns, host string) (passed []string, err error) {
 		conn.Close()
 	}
 	return passed, err
-}
-
-// nameserver answers every A question with the addresses; without any, that there is no such name.
-func nameserver(t *testing.T, addresses ...string) string {
-	t.Helper()
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var served sync.WaitGroup
-	served.Go(func() {
-		buf := make([]byte, 1500)
-		for {
-			n, from, err := conn.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			var m dnsmessage.Message
-			if m.Unpack(buf[:n]) != nil || len(m.Questions) != 1 {
-				continue
-			}
-			m.Response, m.RecursionAvailable, m.Additionals = true, true, nil
-			if len(addresses) == 0 {
-				m.RCode = dnsmessage.RCodeNameError
-			}
-			if q := m.Questions[0]; q.Type == dnsmessage.TypeA {
-				for _, a := range addresses {
-					m.Answers = append(m.Answers, dnsmessage.Resource{
-						Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 1},
-						Body:   &dnsmessage.AResource{A: netip.MustParseAddr(a).As4()},
-					})
-				}
-			}
-			if b, err := m.Pack(); err == nil {
-				_, _ = conn.WriteTo(b, from)
-			}
-		}
-	})
-	t.Cleanup(func() { conn.Close(); served.Wait() })
-	return conn.LocalAddr().String()
 }
 
 func TestNoProxyAndOldTLS(t *testing.T) {

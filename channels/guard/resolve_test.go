@@ -11,9 +11,9 @@ import (
 // Who connects for us gets an address that was judged, never the name.
 func TestResolve(t *testing.T) {
 	check := guard.New(guard.Public)
-	dns := channeltest.Nameserver(t, func(name string, _ int) []string {
-		return map[string][]string{"two.example": {"10.0.0.1", "8.8.8.8"}, "inner.example": {"192.168.1.1"}}[name]
-	})
+	dns := channeltest.StartDNS(t, channeltest.Zone{
+		"two.example": {"A 10.0.0.1", "A 8.8.8.8"}, "inner.example": {"A 192.168.1.1"},
+	}).Resolver()
 	if at, err := guard.Resolve(t.Context(), dns, check, "two.example", 443); err != nil || at.String() != "8.8.8.8:443" {
 		t.Errorf("two.example = %v, %v; want the public address", at, err)
 	}

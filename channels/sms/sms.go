@@ -4,6 +4,7 @@
 package sms
 
 import (
+	"cmp"
 	"maps"
 	"net/netip"
 	"net/url"
@@ -87,6 +88,14 @@ func Ours(code string, class channels.Class) *channels.Failure {
 	return &channels.Failure{Kind: "sms", Provider: "dispatcher", Code: code, Class: class}
 }
 
+// Asked is the failure of a question, or nil: one that got no answer may be asked again, since nothing was sent with it.
+func Asked(f *channels.Failure) *channels.Failure {
+	if f != nil && f.Maybe {
+		f.Class, f.Maybe = channels.Temporary, false
+	}
+	return f
+}
+
 // Carrier says whether the code of a receipt is a carrier's own, passed through by the platform: a status word of
 // SMPP or CMPP, or two letters and four digits ("MK:0001").
 func Carrier(code string) bool {
@@ -121,6 +130,30 @@ func Endpoint(s string) (*url.URL, error) {
 func loopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// Secret reads the secret that setting names with setting+"_file" or setting+"_env", which are file and variable; the
+// space around it is not part of it. Neither given is "" and no error: whether it may be absent is the caller's matter. The
+// error is a [schemas.Invalid] at setting+"_file" and never contains the secret.
+func Secret(env channels.Env, setting, file, variable string) (string, error) {
+	s, err := env.Secret(file, variable)
+	if err != nil {
+		return "", channels.BadSetting(setting+"_file", "无法读取密钥："+err.Error(), err.Error())
+	}
+	return strings.TrimSpace(s), nil
+}
+
+// Hide takes words out of a provider's line that may repeat the request, the longest first, since one may be part of
+// another. Those of up to three characters are left: they tell nothing and occur in any sentence.
+func Hide(line string, words ...string) string {
+	words = slices.Clone(words)
+	slices.SortFunc(words, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
+	for _, w := range words {
+		if utf8.RuneCountInString(w) > 3 {
+			line = strings.ReplaceAll(line, w, channels.Masked)
+		}
+	}
+	return line
 }
 
 // CheckSignature is a setting's check: a signature is given without brackets.

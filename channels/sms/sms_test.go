@@ -81,3 +81,32 @@ func TestNewPicksTheProvider(t *testing.T) {
 		}
 	}
 }
+
+func TestSecret(t *testing.T) {
+	t.Setenv("YIZHAN_TEST_KEY", " canary7391\t")
+	for _, c := range []struct{ file, variable, want, pointer string }{
+		{"", "YIZHAN_TEST_KEY", "canary7391", ""},
+		{"", "", "", ""},
+		{"absent", "", "", "/settings/key_file"},
+		{"absent", "YIZHAN_TEST_KEY", "", "/settings/key_file"}, // not both
+	} {
+		got, err := Secret(channels.Env{Dir: t.TempDir()}, "settings/key", c.file, c.variable)
+		pointer := ""
+		if bad, ok := errors.AsType[*schemas.Invalid](err); ok {
+			pointer = bad.Problems[0].Pointer
+		}
+		if got != c.want || pointer != c.pointer || (err == nil) != (c.pointer == "") {
+			t.Errorf("Secret(%q, %q) = %q, %v; want %q, a problem at %q", c.file, c.variable, got, err, c.want, c.pointer)
+		}
+	}
+}
+
+func TestHide(t *testing.T) {
+	words := []string{"王小明的", "王小明的订单", "abc", ""}
+	if got := Hide("王小明的订单 of 王小明的: abc", words...); got != "*** of ***: abc" {
+		t.Errorf("Hide = %q", got)
+	}
+	if words[0] != "王小明的" {
+		t.Errorf("Hide changed its words: %q", words)
+	}
+}

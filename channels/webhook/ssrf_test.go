@@ -96,22 +96,12 @@ func TestNamesThatLeadInside(t *testing.T) {
 	var inside atomic.Int32
 	server := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { inside.Add(1) }))
 	t.Cleanup(server.Close)
-	dns := channeltest.Nameserver(t, func(name string, asked int) []string {
-		switch name {
-		case "inner.example.com":
-			return []string{"127.0.0.1"}
-		case "meta.example.com":
-			return []string{"169.254.169.254"}
-		case "rebind.example.com":
-			if asked == 0 {
-				return []string{"203.0.113.1"} // not routed, and refused as documentation range
-			}
-			return []string{"127.0.0.1"}
-		case "two.example.com":
-			return []string{"10.0.0.1", "127.0.0.1", "192.168.0.1"}
-		}
-		return nil
-	})
+	dns := channeltest.StartDNS(t, channeltest.Zone{
+		"inner.example.com":  {"A 127.0.0.1"},
+		"meta.example.com":   {"A 169.254.169.254"},
+		"rebind.example.com": {"A 203.0.113.1", "THEN", "A 127.0.0.1"}, // first one not routed, and refused as documentation range
+		"two.example.com":    {"A 10.0.0.1", "A 127.0.0.1", "A 192.168.0.1"},
+	}).Resolver()
 	port := server.URL[strings.LastIndexByte(server.URL, ':'):]
 	for _, host := range []string{"inner.example.com", "meta.example.com", "rebind.example.com", "rebind.example.com", "two.example.com", "inner.example.com" + port, "two.example.com" + port} {
 		ch := mustOpen(t, channels.Env{}, "kind: webhook\nurl: https://"+host+"/hook\ndestinations: {hosts: ['*.example.com']}\n")
@@ -153,7 +143,7 @@ func TestAllowPrivateIsNotForEvents(t *testing.T) {
 	var arrived atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { arrived.Add(1) }))
 	t.Cleanup(server.Close)
-	dns := channeltest.Nameserver(t, func(string, int) []string { return []string{"127.0.0.1"} })
+	dns := channeltest.StartDNS(t, channeltest.Zone{"inner.example.com": {"A 127.0.0.1"}}).Resolver()
 	ch := mustOpen(t, channels.Env{}, "kind: webhook\nallow_private: true\nurl: "+server.URL+"\ndestinations: {hosts: ['*.example.com']}\n")
 	if _, err := ch.Send(t.Context(), channeltest.Delivery(1)); err != nil || arrived.Load() != 1 {
 		t.Fatalf("the configured address: %v", err)
@@ -412,9 +402,9 @@ func TestProxy(t *testing.T) {
 	})
 	p := startProxy(t)
 	p.through = strings.TrimPrefix(receiver, "https://")
-	dns := channeltest.Nameserver(t, func(name string, _ int) []string {
-		return map[string][]string{"api.partner.example": {"10.0.0.1", "8.8.8.8"}, "inner.partner.example": {"192.168.1.1"}}[name]
-	})
+	dns := channeltest.StartDNS(t, channeltest.Zone{
+		"api.partner.example": {"A 10.0.0.1", "A 8.8.8.8"}, "inner.partner.example": {"A 192.168.1.1"},
+	}).Resolver()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "proxy"), []byte("http://user:pw7391@"+p.addr+"\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -156,38 +156,15 @@ func (s ConsentStore) Each(ctx context.Context, tenant string, from uint64, f fu
 	if tenant != "" {
 		filter = "yz.consent." + Token(tenant) + ".*"
 	}
-	c, err := s.B.JS.CreateConsumer(ctx, Consents, jetstream.ConsumerConfig{
-		FilterSubject: filter, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1),
-		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: 30 * time.Second,
+	err := s.B.Each(ctx, Consents, filter, from, func(m jetstream.Msg) (bool, error) {
+		meta, err := m.Metadata()
+		if err != nil {
+			return false, err
+		}
+		return f(m.Data(), meta.Sequence.Stream), nil
 	})
 	if err != nil {
 		return fmt.Errorf("consents: %w", err)
-	}
-	name := c.CachedInfo().Name
-	defer func() { _ = s.B.JS.DeleteConsumer(context.WithoutCancel(ctx), Consents, name) }()
-	for left := c.CachedInfo().NumPending; left > 0; {
-		batch, err := c.Fetch(int(min(left, 1000)), jetstream.FetchMaxWait(5*time.Second))
-		if err != nil {
-			return fmt.Errorf("consents: %w", err)
-		}
-		n := uint64(0)
-		for m := range batch.Messages() {
-			n++
-			meta, err := m.Metadata()
-			if err != nil {
-				return fmt.Errorf("consents: %w", err)
-			}
-			if !f(m.Data(), meta.Sequence.Stream) {
-				return nil
-			}
-		}
-		if err := batch.Error(); err != nil {
-			return fmt.Errorf("consents: %w", err)
-		}
-		if n == 0 { // replaced meanwhile
-			return ctx.Err()
-		}
-		left -= min(n, left)
 	}
 	return nil
 }

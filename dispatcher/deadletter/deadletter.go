@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/nats-io/nats.go"
@@ -74,39 +73,16 @@ func (s *Store) List(ctx context.Context, f Filter, cursor uint64, limit int) (P
 
 // Each calls f for every letter that matches, oldest first, until it returns false.
 func (s *Store) Each(ctx context.Context, filter Filter, f func(Item) bool) error {
-	c, err := s.B.JS.CreateConsumer(ctx, broker.Dead, jetstream.ConsumerConfig{
-		FilterSubject: filter.subject(), AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1,
-		InactiveThreshold: 30 * time.Second,
+	err := s.B.Each(ctx, broker.Dead, filter.subject(), 0, func(m jetstream.Msg) (bool, error) {
+		i, err := item(m)
+		if err != nil { // one that cannot be read must not hide the others
+			unreadable.Inc()
+			return true, nil
+		}
+		return !filter.matches(i.DeadLetter) || f(i), nil
 	})
 	if err != nil {
 		return fmt.Errorf("dead letters: %w", err)
-	}
-	name := c.CachedInfo().Name
-	defer func() { _ = s.B.JS.DeleteConsumer(context.WithoutCancel(ctx), broker.Dead, name) }()
-	for left := c.CachedInfo().NumPending; left > 0; {
-		batch, err := c.Fetch(int(min(left, 1000)), jetstream.FetchMaxWait(5*time.Second))
-		if err != nil {
-			return fmt.Errorf("dead letters: %w", err)
-		}
-		n := uint64(0)
-		for m := range batch.Messages() {
-			n++
-			i, err := item(m)
-			if err != nil { // one that cannot be read must not hide the others
-				unreadable.Inc()
-				continue
-			}
-			if filter.matches(i.DeadLetter) && !f(i) {
-				return nil
-			}
-		}
-		if err := batch.Error(); err != nil {
-			return fmt.Errorf("dead letters: %w", err)
-		}
-		if n == 0 { // purged meanwhile
-			return nil
-		}
-		left -= min(n, left)
 	}
 	return nil
 }

@@ -145,38 +145,15 @@ func (s *Station) catchUp(ctx context.Context) error {
 	if info.State.LastSeq < s.next {
 		return nil
 	}
-	c, err := s.B.JS.CreateConsumer(ctx, broker.Stats, jetstream.ConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: s.next, AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1,
-		InactiveThreshold: 30 * time.Second,
+	err = s.B.Each(ctx, broker.Stats, "", s.next, func(m jetstream.Msg) (bool, error) {
+		if meta, err := m.Metadata(); err == nil {
+			s.next = meta.Sequence.Stream + 1
+		}
+		s.add(m.Subject(), m.Data())
+		return true, ctx.Err()
 	})
 	if err != nil {
 		return fmt.Errorf("weather: %w", err)
-	}
-	name := c.CachedInfo().Name
-	defer func() { _ = s.B.JS.DeleteConsumer(context.WithoutCancel(ctx), broker.Stats, name) }()
-	for left := c.CachedInfo().NumPending; left > 0; {
-		batch, err := c.Fetch(int(min(left, 1000)), jetstream.FetchMaxWait(5*time.Second))
-		if err != nil {
-			return fmt.Errorf("weather: %w", err)
-		}
-		n := uint64(0)
-		for m := range batch.Messages() {
-			n++
-			if meta, err := m.Metadata(); err == nil {
-				s.next = meta.Sequence.Stream + 1
-			}
-			s.add(m.Subject(), m.Data())
-		}
-		if err := batch.Error(); err != nil {
-			return fmt.Errorf("weather: %w", err)
-		}
-		if n == 0 { // aged out meanwhile
-			return nil
-		}
-		left -= min(n, left)
-		if err := ctx.Err(); err != nil {
-			return err
-		}
 	}
 	return nil
 }

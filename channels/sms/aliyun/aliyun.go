@@ -10,7 +10,8 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"strings"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/aliyun/alibaba-cloud-sdk-go/services/dysmsapi"
@@ -128,16 +129,13 @@ func New(env channels.Env, decode func(into any) error) (channels.Channel, error
 }
 
 func secret(env channels.Env, name, file, variable string) (string, error) {
-	s, err := env.Secret(file, variable)
-	if err != nil {
-		return "", channels.BadSetting(name+"_file", "无法读取密钥："+err.Error(), err.Error())
-	}
-	if s = strings.TrimSpace(s); s == "" {
+	s, err := sms.Secret(env, name, file, variable)
+	if err == nil && s == "" {
 		return "", channels.BadSetting(name+"_file",
 			"请通过 "+name+"_file 或 "+name+"_env 提供密钥，且内容不能为空",
 			"give "+name+"_file or "+name+"_env; the secret must not be empty")
 	}
-	return s, nil
+	return s, err
 }
 
 // endpoint splits the setting into what the SDK wants.
@@ -177,7 +175,7 @@ func (c *Channel) Send(ctx context.Context, d *schemas.Delivery) (channels.Recei
 		a = answer{code: resp.Code, message: resp.Message, id: resp.BizId}
 	}
 	if f := c.read(cl.wire, a, err); f != nil {
-		f.Line = hideParams(f.Line, d.Message.Params)
+		f.Line = sms.Hide(f.Line, slices.Collect(maps.Values(d.Message.Params))...)
 		return channels.Receipt{}, f
 	}
 	return channels.Receipt{ID: resp.BizId, Reply: channels.Line(resp.Message)}, nil
@@ -196,17 +194,17 @@ func (c *Channel) request(d *schemas.Delivery) (*dysmsapi.SendSmsRequest, *chann
 	if len(d.Message.Params) > 0 {
 		b, err := json.Marshal(d.Message.Params)
 		if err != nil {
-			return nil, ours("dispatcher:bad-params", channels.Content, "")
+			return nil, sms.Ours("dispatcher:bad-params", channels.Content)
 		}
 		req.TemplateParam = string(b)
 	}
 	switch {
 	case req.PhoneNumbers == "":
-		return nil, ours("dispatcher:no-number", channels.BadTarget, "")
+		return nil, sms.Ours("dispatcher:no-number", channels.BadTarget)
 	case req.TemplateCode == "":
-		return nil, ours("dispatcher:no-template-code", channels.Content, "")
+		return nil, sms.Ours("dispatcher:no-template-code", channels.Content)
 	case sms.Length(req.SignName, d.Message.Text) > sms.MaxLength:
-		return nil, ours("dispatcher:text-too-long", channels.Content, "")
+		return nil, sms.Ours("dispatcher:text-too-long", channels.Content)
 	}
 	return req, nil
 }
@@ -222,20 +220,4 @@ func (c *Channel) take(ctx context.Context) (*client, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-}
-
-// hideParams takes the variables' values out of words that may repeat them. Very short values are
-// left: they tell nothing and occur in any sentence.
-func hideParams(line string, params map[string]string) string {
-	for _, v := range params {
-		if len([]rune(v)) > 3 {
-			line = strings.ReplaceAll(line, v, "***")
-		}
-	}
-	return line
-}
-
-// ours is a failure found before any call.
-func ours(code string, class channels.Class, line string) *channels.Failure {
-	return &channels.Failure{Kind: kind, Provider: "dispatcher", Code: code, Class: class, Line: line}
 }

@@ -19,9 +19,8 @@ import (
 // far opens a channel to a far side that answers every call with respond.
 func far(t *testing.T, respond http.HandlerFunc) *Channel {
 	t.Helper()
-	g := openGateway(t)
-	g.respond = respond
-	return mustOpen(t, channels.Env{}, "timeout: 5s\nendpoint: http://"+g.door.Addr().String()+"\n")
+	g := &channeltest.Web{Respond: respond}
+	return mustOpen(t, channels.Env{}, "timeout: 5s\nendpoint: "+g.Start(t)+"\n")
 }
 
 func TestSendAsksForWhatTheDeliverySays(t *testing.T) {

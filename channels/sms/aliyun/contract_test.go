@@ -2,17 +2,11 @@ package aliyun
 
 import (
 	"encoding/json"
-	"io"
-	"log"
 	"net/http"
-	"slices"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/yizhan-dev/yizhan/channels"
 	"github.com/yizhan-dev/yizhan/channels/channeltest"
-	"github.com/yizhan-dev/yizhan/channels/sandbox"
 	"github.com/yizhan-dev/yizhan/schemas/strictyaml"
 )
 
@@ -22,93 +16,29 @@ const (
 	keySecret = "canarySecretOfTheAccessKey7391"
 )
 
-// gateway is the scripted far side.
-type gateway struct {
-	door *sandbox.Door
-	done chan struct{}
-	// respond, when set, answers in place of the behaviour.
-	respond http.HandlerFunc
-
-	mu        sync.Mutex
-	behaviour channeltest.Behaviour
-	taken     []string
-}
-
-func (g *gateway) Behave(b channeltest.Behaviour) {
-	g.mu.Lock()
-	g.behaviour = b
-	g.mu.Unlock()
-	if err := g.door.SetDown(b == channeltest.Unreachable); err != nil {
-		panic(err)
-	}
-}
-
-func (g *gateway) Taken() []string {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return slices.Clone(g.taken)
-}
-
 func reply(w http.ResponseWriter, status int, v map[string]any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(v)
 }
 
-func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if g.respond != nil {
-		g.respond(w, r)
-		return
+// gateway says as Aliyun does what the suite orders.
+func gateway() *channeltest.Web {
+	says := func(v map[string]any) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, v) }
 	}
-	g.mu.Lock()
-	b := g.behaviour
-	switch b {
-	case channeltest.Accept, channeltest.AcceptThenBreak, channeltest.Cut, channeltest.Hang:
-		g.taken = append(g.taken, r.URL.Query().Get("OutId"))
+	return &channeltest.Web{
+		ID:     func(r *http.Request, _ []byte) string { return r.URL.Query().Get("OutId") },
+		Accept: says(map[string]any{"Code": "OK", "Message": "OK", "BizId": "900619746936498^0", "RequestId": "1"}),
+		Refuse: func(w http.ResponseWriter, r *http.Request) { // with the number and a variable, as Aliyun does
+			reply(w, http.StatusOK, map[string]any{
+				"Code":    "isv.MOBILE_NUMBER_ILLEGAL",
+				"Message": r.URL.Query().Get("PhoneNumbers") + " invalid mobile number " + r.URL.Query().Get("TemplateParam"),
+			})
+		},
+		Throttle: says(map[string]any{"Code": "isv.BUSINESS_LIMIT_CONTROL", "Message": "触发小时级流控Permits:5"}),
+		Fail:     says(map[string]any{"Code": "isp.SYSTEM_ERROR", "Message": "isp.SYSTEM_ERROR"}),
 	}
-	g.mu.Unlock()
-	switch b {
-	case channeltest.Accept, channeltest.AcceptThenBreak:
-		if b == channeltest.AcceptThenBreak {
-			w.Header().Set("Connection", "close")
-		}
-		reply(w, http.StatusOK, map[string]any{"Code": "OK", "Message": "OK", "BizId": "900619746936498^0", "RequestId": "1"})
-	case channeltest.Refuse: // with the number and a variable, as Aliyun does
-		reply(w, http.StatusOK, map[string]any{
-			"Code":    "isv.MOBILE_NUMBER_ILLEGAL",
-			"Message": r.URL.Query().Get("PhoneNumbers") + " invalid mobile number " + r.URL.Query().Get("TemplateParam"),
-		})
-	case channeltest.Throttle:
-		reply(w, http.StatusOK, map[string]any{"Code": "isv.BUSINESS_LIMIT_CONTROL", "Message": "触发小时级流控Permits:5"})
-	case channeltest.Fail:
-		reply(w, http.StatusOK, map[string]any{"Code": "isp.SYSTEM_ERROR", "Message": "isp.SYSTEM_ERROR"})
-	case channeltest.HangUp, channeltest.Cut:
-		panic(http.ErrAbortHandler)
-	case channeltest.Hang:
-		select {
-		case <-r.Context().Done():
-		case <-g.done:
-		}
-	}
-}
-
-func openGateway(t *testing.T) *gateway {
-	t.Helper()
-	door, err := sandbox.OpenDoor("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := &gateway{door: door, done: make(chan struct{})}
-	server := &http.Server{Handler: g, ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0)}
-	var served sync.WaitGroup
-	served.Go(func() { _ = server.Serve(door) })
-	t.Cleanup(func() {
-		close(g.done)
-		door.Close()
-		server.Close()
-		served.Wait()
-	})
-	return g
 }
 
 // open opens a channel from YAML, as yizhan.yaml has it, with the tests' AccessKey pair.
@@ -139,8 +69,8 @@ func TestContract(t *testing.T) {
 		Kind: "sms", Address: channels.Phone,
 		Secrets: []string{keyID, keySecret},
 		Open: func(t *testing.T, env channels.Env) (channels.Channel, channeltest.FarSide) {
-			g := openGateway(t)
-			return mustOpen(t, env, "endpoint: http://"+g.door.Addr().String()+"\n"), g
+			g := gateway()
+			return mustOpen(t, env, "endpoint: "+g.Start(t)+"\n"), g
 		},
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/aliyun/alibaba-cloud-sdk-go/services/dysmsapi"
 
 	"github.com/yizhan-dev/yizhan/channels"
+	"github.com/yizhan-dev/yizhan/channels/sms"
 	"github.com/yizhan-dev/yizhan/schemas"
 )
 
@@ -145,9 +146,5 @@ func (c *Channel) ask(ctx context.Context, do func(*dysmsapi.Client) (answer, er
 	}
 	defer func() { c.clients <- cl }()
 	a, err := call(ctx, cl, do)
-	f := c.read(cl.wire, a, err)
-	if f != nil && f.Maybe { // a question may be asked again
-		f.Class, f.Maybe = channels.Temporary, false
-	}
-	return f
+	return sms.Asked(c.read(cl.wire, a, err))
 }

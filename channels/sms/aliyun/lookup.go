@@ -50,8 +50,9 @@ func (c *Channel) Lookup(ctx context.Context, d *schemas.Delivery, since time.Ti
 	for day := since; day.Format(time.DateOnly) <= last; day = day.AddDate(0, 0, 1) {
 		for page := 1; ; page++ {
 			if page > maxPages {
-				return channels.Lookup{}, ours("dispatcher:lookup-too-long", channels.Temporary,
-					fmt.Sprintf("more than %d messages to the number on one day", pageSize*maxPages))
+				f := sms.Ours("dispatcher:lookup-too-long", channels.Temporary)
+				f.Line = fmt.Sprintf("more than %d messages to the number on one day", pageSize*maxPages)
+				return channels.Lookup{}, f
 			}
 			rows, err := c.details(ctx, cl, sms.Number(d.To.Phone), day, page)
 			if err != nil {
@@ -84,10 +85,7 @@ func (c *Channel) details(ctx context.Context, cl *client, number string, day ti
 	if resp != nil {
 		a.code, a.message = resp.Code, resp.Message
 	}
-	if f := c.read(cl.wire, a, err); f != nil {
-		if f.Maybe { // a question may be asked again
-			f.Class, f.Maybe = channels.Temporary, false
-		}
+	if f := sms.Asked(c.read(cl.wire, a, err)); f != nil {
 		return nil, f
 	}
 	return resp.SmsSendDetailDTOs.SmsSendDetailDTO, nil

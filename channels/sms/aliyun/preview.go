@@ -8,6 +8,7 @@ import (
 	"github.com/aliyun/alibaba-cloud-sdk-go/services/dysmsapi"
 
 	"github.com/yizhan-dev/yizhan/channels"
+	"github.com/yizhan-dev/yizhan/channels/sms"
 	"github.com/yizhan-dev/yizhan/schemas"
 )
 
@@ -36,11 +37,11 @@ func (c *Channel) Preview(d *schemas.Delivery) (channels.Wire, error) {
 	var seen capture
 	cl, err := newClient(&seen, c.scheme, c.host, c.region, channels.Masked, channels.Masked)
 	if err != nil {
-		return channels.Wire{}, ours("dispatcher:internal", channels.Permanent, "")
+		return channels.Wire{}, sms.Ours("dispatcher:internal", channels.Permanent)
 	}
 	_, _ = call(context.Background(), cl, func(s *dysmsapi.Client) (*dysmsapi.SendSmsResponse, error) { return s.SendSms(req) })
 	if seen.req == nil {
-		return channels.Wire{}, ours("dispatcher:internal", channels.Permanent, "")
+		return channels.Wire{}, sms.Ours("dispatcher:internal", channels.Permanent)
 	}
 	u := *seen.req.URL
 	q := u.Query()

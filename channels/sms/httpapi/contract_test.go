@@ -2,19 +2,13 @@ package httpapi
 
 import (
 	"encoding/json"
-	"io"
-	"log"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/yizhan-dev/yizhan/channels"
 	"github.com/yizhan-dev/yizhan/channels/channeltest"
-	"github.com/yizhan-dev/yizhan/channels/sandbox"
 	"github.com/yizhan-dev/yizhan/schemas/strictyaml"
 )
 
@@ -24,129 +18,46 @@ const (
 	secretKey = "canarySecretKey7391"
 )
 
-// gateway is the scripted far side: a provider's way of saying what the suite orders.
-type gateway struct {
-	door *sandbox.Door
-	done chan struct{}
-	// id reads the delivery id from a request's body.
-	id func(body []byte) string
-	// say gives the answers.
-	accept                 any
-	refuse, throttle, fail any
-	respond                http.HandlerFunc // when set, answers in place of all that
-
-	mu        sync.Mutex
-	behaviour channeltest.Behaviour
-	taken     []string
-}
-
-func (g *gateway) Behave(b channeltest.Behaviour) {
-	g.mu.Lock()
-	g.behaviour = b
-	g.mu.Unlock()
-	if err := g.door.SetDown(b == channeltest.Unreachable); err != nil {
-		panic(err)
-	}
-}
-
-func (g *gateway) Taken() []string {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return slices.Clone(g.taken)
-}
-
 func reply200(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(v)
 }
 
-func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if g.respond != nil {
-		g.respond(w, r)
-		return
-	}
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return
-	}
-	g.mu.Lock()
-	b := g.behaviour
-	switch b {
-	case channeltest.Accept, channeltest.AcceptThenBreak, channeltest.Cut, channeltest.Hang:
-		g.taken = append(g.taken, g.id(body))
-	}
-	g.mu.Unlock()
-	switch b {
-	case channeltest.Accept, channeltest.AcceptThenBreak:
-		if b == channeltest.AcceptThenBreak {
-			w.Header().Set("Connection", "close")
-		}
-		reply200(w, g.accept)
-	case channeltest.Refuse:
-		reply200(w, g.refuse)
-	case channeltest.Throttle:
-		reply200(w, g.throttle)
-	case channeltest.Fail:
-		reply200(w, g.fail)
-	case channeltest.HangUp, channeltest.Cut:
-		panic(http.ErrAbortHandler)
-	case channeltest.Hang:
-		select {
-		case <-r.Context().Done():
-		case <-g.done:
-		}
-	}
-}
-
-func (g *gateway) start(t *testing.T) string {
-	t.Helper()
-	door, err := sandbox.OpenDoor("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	g.door, g.done = door, make(chan struct{})
-	server := &http.Server{Handler: g, ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0)}
-	var served sync.WaitGroup
-	served.Go(func() { _ = server.Serve(door) })
-	t.Cleanup(func() {
-		close(g.done)
-		door.Close()
-		server.Close()
-		served.Wait()
-	})
-	return "http://" + door.Addr().String()
+// says answers every request with v.
+func says(v any) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { reply200(w, v) }
 }
 
 type m = map[string]any
 
-func tencentGateway() *gateway {
-	status := func(code, message string) any {
-		return m{"Response": m{"RequestId": "r", "SendStatusSet": []m{{"Code": code, "Message": message, "SerialNo": "5000:1045710669157053657849499619"}}}}
+func tencentGateway() *channeltest.Web {
+	status := func(code, message string) http.HandlerFunc {
+		return says(m{"Response": m{"RequestId": "r", "SendStatusSet": []m{{"Code": code, "Message": message, "SerialNo": "5000:1045710669157053657849499619"}}}})
 	}
-	return &gateway{
-		id: func(body []byte) string {
+	return &channeltest.Web{
+		ID: func(_ *http.Request, body []byte) string {
 			var in struct{ SessionContext string }
 			_ = json.Unmarshal(body, &in)
 			return in.SessionContext
 		},
-		accept: status("Ok", "send success"),
+		Accept: status("Ok", "send success"),
 		// With the number and a variable, so that the suite sees that they do not get through.
-		refuse:   status("FailedOperation.PhoneNumberInBlacklist", "+8613912345678 canary-body-7391 is on the list"),
-		throttle: status("LimitExceeded.PhoneNumberThirtySecondLimit", "the number of SMS messages within 30 seconds exceeds the limit"),
-		fail:     m{"Response": m{"RequestId": "r", "Error": m{"Code": "ResourceUnavailable", "Message": "out of service"}}},
+		Refuse:   status("FailedOperation.PhoneNumberInBlacklist", "+8613912345678 canary-body-7391 is on the list"),
+		Throttle: status("LimitExceeded.PhoneNumberThirtySecondLimit", "the number of SMS messages within 30 seconds exceeds the limit"),
+		Fail:     says(m{"Response": m{"RequestId": "r", "Error": m{"Code": "ResourceUnavailable", "Message": "out of service"}}}),
 	}
 }
 
-func huaweiGateway() *gateway {
-	return &gateway{
-		id: func(body []byte) string {
+func huaweiGateway() *channeltest.Web {
+	return &channeltest.Web{
+		ID: func(_ *http.Request, body []byte) string {
 			form, _ := url.ParseQuery(string(body))
 			return form.Get("extend")
 		},
-		accept:   m{"code": "000000", "description": "Success", "result": []m{{"originTo": "+8613912345678", "status": "000000", "smsMsgId": "d6e3cdd0-522b-4692-8304-a07553cdf591_8539659"}}},
-		refuse:   m{"code": "E000510", "description": "The SMS fails to be sent. For details, see status.", "result": []m{{"originTo": "+8613912345678", "status": "E200028", "smsMsgId": ""}}},
-		throttle: m{"code": "E000623", "description": "the quota is used up"},
-		fail:     m{"code": "E000000", "description": "system exception"},
+		Accept:   says(m{"code": "000000", "description": "Success", "result": []m{{"originTo": "+8613912345678", "status": "000000", "smsMsgId": "d6e3cdd0-522b-4692-8304-a07553cdf591_8539659"}}}),
+		Refuse:   says(m{"code": "E000510", "description": "The SMS fails to be sent. For details, see status.", "result": []m{{"originTo": "+8613912345678", "status": "E200028", "smsMsgId": ""}}}),
+		Throttle: says(m{"code": "E000623", "description": "the quota is used up"}),
+		Fail:     says(m{"code": "E000000", "description": "system exception"}),
 	}
 }
 
@@ -179,7 +90,7 @@ func mustOpen(t *testing.T, env channels.Env, yaml string) channels.Channel {
 func TestContract(t *testing.T) {
 	for name, far := range map[string]struct {
 		yaml string
-		open func() *gateway
+		open func() *channeltest.Web
 	}{"tencent": {tencentYAML, tencentGateway}, "huawei": {huaweiYAML, huaweiGateway}} {
 		t.Run(name, func(t *testing.T) {
 			channeltest.Contract(t, channeltest.Rig{
@@ -187,7 +98,7 @@ func TestContract(t *testing.T) {
 				Secrets: []string{secretID, secretKey},
 				Open: func(t *testing.T, env channels.Env) (channels.Channel, channeltest.FarSide) {
 					g := far.open()
-					return mustOpen(t, env, far.yaml+"endpoint: "+g.start(t)+"\n"), g
+					return mustOpen(t, env, far.yaml+"endpoint: "+g.Start(t)+"\n"), g
 				},
 			})
 		})
@@ -201,18 +112,18 @@ func TestContractOfOnesOwn(t *testing.T) {
 		Kind: "sms", Address: channels.Phone,
 		Secrets: []string{secretKey},
 		Open: func(t *testing.T, env channels.Env) (channels.Channel, channeltest.FarSide) {
-			g := &gateway{
-				id: func(body []byte) string {
+			g := &channeltest.Web{
+				ID: func(_ *http.Request, body []byte) string {
 					var in struct {
 						UID string `json:"uid"`
 					}
 					_ = json.Unmarshal(body, &in)
 					return in.UID
 				},
-				accept: m{"code": 0, "msg": "ok", "sid": 9223372036854775807}, refuse: m{"code": 21, "msg": "13912345678 is no number"},
-				throttle: m{"code": 8, "msg": "slow down", "retry_after": 3}, fail: m{"code": 500, "msg": "busy"},
+				Accept: says(m{"code": 0, "msg": "ok", "sid": 9223372036854775807}), Refuse: says(m{"code": 21, "msg": "13912345678 is no number"}),
+				Throttle: says(m{"code": 8, "msg": "slow down", "retry_after": 3}), Fail: says(m{"code": 500, "msg": "busy"}),
 			}
-			url := g.start(t)
+			url := g.Start(t)
 			write(t, env.Dir, "own.yaml", own)
 			return mustOpen(t, env, "api: ./own.yaml\nsettings: {account: acme, password_env: YIZHAN_TEST_KEY}\nendpoint: "+url+"\n"), g
 		},

@@ -179,10 +179,9 @@ func (d *description) read(env channels.Env, given map[string]string) (values, [
 			file, variable := given[name+"_file"], given[name+"_env"]
 			used[name+"_file"], used[name+"_env"] = true, true
 			var err error
-			if v, err = env.Secret(file, variable); err != nil {
-				return nil, nil, channels.BadSetting("settings/"+key, "无法读取密钥："+err.Error(), err.Error())
+			if v, err = sms.Secret(env, "settings/"+name, file, variable); err != nil {
+				return nil, nil, err
 			}
-			v = strings.TrimSpace(v)
 			secrets = append(secrets, v)
 		} else {
 			used[name] = true
@@ -495,15 +494,7 @@ func (c *Channel) unknown(code, line string) *channels.Failure {
 	return &channels.Failure{Kind: kind, Provider: c.api.Provider, Code: code, Class: channels.Unknown, Maybe: true, Line: line}
 }
 
-// hide takes secrets, and the variables' values, out of words that may repeat the request. Very short values are
-// left: they tell nothing and occur in any sentence.
+// hide takes secrets, and the variables' values, out of words that may repeat the request.
 func (c *Channel) hide(line string, d *schemas.Delivery) string {
-	words := slices.Concat(c.secrets, slices.Collect(maps.Values(d.Message.Params)), []string{d.Message.Text, d.To.Phone})
-	slices.SortFunc(words, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
-	for _, w := range words {
-		if len([]rune(w)) > 3 {
-			line = strings.ReplaceAll(line, w, channels.Masked)
-		}
-	}
-	return line
+	return sms.Hide(line, slices.Concat(c.secrets, slices.Collect(maps.Values(d.Message.Params)), []string{d.Message.Text, d.To.Phone})...)
 }

@@ -40,8 +40,8 @@ func write(t *testing.T, dir, name, text string) {
 // far opens a channel to a far side that answers every call with respond.
 func far(t *testing.T, yaml string, respond http.HandlerFunc) channels.Channel {
 	t.Helper()
-	g := &gateway{respond: respond}
-	return mustOpen(t, channels.Env{}, yaml+"timeout: 5s\nendpoint: "+g.start(t)+"\n")
+	g := &channeltest.Web{Respond: respond}
+	return mustOpen(t, channels.Env{}, yaml+"timeout: 5s\nendpoint: "+g.Start(t)+"\n")
 }
 
 func delivery() *schemas.Delivery {
@@ -59,7 +59,7 @@ func TestTencentRequest(t *testing.T) {
 	ch := far(t, tencentYAML, func(w http.ResponseWriter, r *http.Request) {
 		headers = r.Header
 		_ = json.NewDecoder(r.Body).Decode(&got)
-		reply200(w, tencentGateway().accept)
+		tencentGateway().Accept(w, r)
 	})
 	d := delivery()
 	receipt, err := ch.Send(t.Context(), d)
@@ -86,7 +86,7 @@ func TestHuaweiRequest(t *testing.T) {
 		if r.URL.Path != "/sms/batchSendSms/v1" || r.Header.Get("Content-Type") != "application/x-www-form-urlencoded" {
 			t.Errorf("%s %s", r.URL.Path, r.Header.Get("Content-Type"))
 		}
-		reply200(w, huaweiGateway().accept)
+		huaweiGateway().Accept(w, r)
 	})
 	d := delivery()
 	if receipt, err := ch.Send(t.Context(), d); err != nil || receipt.ID != "d6e3cdd0-522b-4692-8304-a07553cdf591_8539659" {
@@ -194,10 +194,8 @@ func TestAnswers(t *testing.T) {
 func TestRetryAfterOfTheBody(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "own.yaml", ownAPI)
-	g := &gateway{respond: func(w http.ResponseWriter, _ *http.Request) {
-		reply200(w, m{"code": 8, "msg": "slow", "retry_after": 90})
-	}}
-	ch := mustOpen(t, channels.Env{Dir: dir}, "api: ./own.yaml\nsettings: {account: acme, password_env: YIZHAN_TEST_KEY}\nendpoint: "+g.start(t)+"\n")
+	g := &channeltest.Web{Respond: says(m{"code": 8, "msg": "slow", "retry_after": 90})}
+	ch := mustOpen(t, channels.Env{Dir: dir}, "api: ./own.yaml\nsettings: {account: acme, password_env: YIZHAN_TEST_KEY}\nendpoint: "+g.Start(t)+"\n")
 	_, err := ch.Send(t.Context(), delivery())
 	if f := channels.Explain(err); f.After != 90*time.Second || f.Class != channels.Throttled || f.Provider != "example" {
 		t.Errorf("%+v", f)
@@ -385,14 +383,14 @@ func TestCompleteLookup(t *testing.T) {
 		rows[i] = m{"uid": fmt.Sprint(i), "state": "WAIT", "sent": time.Now().In(china).Format(time.DateTime)}
 	}
 	pages := 0
-	g := &gateway{respond: func(w http.ResponseWriter, r *http.Request) {
+	g := &channeltest.Web{Respond: func(w http.ResponseWriter, r *http.Request) {
 		pages++
 		var page int
 		_, _ = fmt.Sscan(r.URL.Query().Get("page"), &page)
 		from := min((page-1)*50, len(rows))
 		reply200(w, m{"code": 0, "list": rows[from:min(from+50, len(rows))]})
 	}}
-	ch := mustOpen(t, channels.Env{Dir: dir}, "api: ./own.yaml\nsettings: {account: acme, password_env: YIZHAN_TEST_KEY}\nendpoint: "+g.start(t)+"\n")
+	ch := mustOpen(t, channels.Env{Dir: dir}, "api: ./own.yaml\nsettings: {account: acme, password_env: YIZHAN_TEST_KEY}\nendpoint: "+g.Start(t)+"\n")
 	rc, _ := ch.(channels.Reconciler)
 	if l, err := rc.Lookup(t.Context(), d, time.Now()); err != nil || l.Found || pages != 3 {
 		t.Errorf("%+v, %v after %d pages; want not found after 3", l, err, pages)

@@ -95,11 +95,8 @@ func (c *Channel) ask(ctx context.Context, d *schemas.Delivery, vals values) (li
 
 // harmless is the failure of a question: one that got no answer may be asked again.
 func (c *Channel) harmless(f *channels.Failure, d *schemas.Delivery) *channels.Failure {
-	if f.Maybe {
-		f.Class, f.Maybe = channels.Temporary, false
-	}
 	f.Line = c.hide(f.Line, d)
-	return f
+	return sms.Asked(f)
 }
 
 // fate is what one record says.

@@ -79,10 +79,7 @@ func (c *Channel) templateStatus(ctx context.Context, vals values) *channels.Fai
 		}
 		return &channels.Failure{Kind: kind, Provider: "dispatcher", Code: notApproved, Class: channels.Config, Line: channels.Line(t.Reason.str(a.at))}
 	}
-	if f.Maybe { // a question may be asked again
-		f.Class, f.Maybe = channels.Temporary, false
-	}
-	return f
+	return sms.Asked(f)
 }
 
 // refusal is a failure of the question itself, such as refused credentials; nil where the answer is one.
