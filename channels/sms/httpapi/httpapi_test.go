@@ -175,6 +175,7 @@ func TestAnswers(t *testing.T) {
 		{huaweiYAML, 401, `{"code":"E000105","description":"PasswordDigest invalid"}`, "E000105", channels.Auth, false},
 		{huaweiYAML, 200, `{"code":"E000510","description":"m","result":[{"status":"E200030"}]}`, "E200030", channels.Config, false},
 		{huaweiYAML, 200, `{"code":"000000","description":"m","result":[{"status":"E200028"}]}`, "E200028", channels.Content, false},
+		{huaweiYAML, 200, `{"code":"000000","description":"m"}`, "000000", channels.Unknown, true},
 		{huaweiYAML, 200, `{"code":"000000","description":"m","result":[]}`, "dispatcher:empty-code", channels.Unknown, true},
 		{huaweiYAML, 200, `{"code":"E000620"}`, "E000620", channels.Config, false},
 	} {
@@ -428,6 +429,9 @@ func TestReports(t *testing.T) {
 		}, `{"returnCode":0,"returnCodeDesc":"success"}`},
 		"huawei failed": {huaweiYAML, "smsMsgId=2ea2&status=E200045&orgCode=MBBLACK&extend=d1", []channels.Report{
 			{DeliveryID: "d1", MessageID: "2ea2", State: schemas.Undelivered},
+		}, `{"returnCode":0,"returnCodeDesc":"success"}`},
+		"huawei reply": {huaweiYAML, "smsMsgId=2ea2&from=%2B8613912345678&to=8823091128903&body=TD", []channels.Report{
+			{MessageID: "2ea2", Phone: "+8613912345678", Reply: "TD", ReplyTo: "8823091128903"},
 		}, `{"returnCode":0,"returnCodeDesc":"success"}`},
 		"huawei on its way": {huaweiYAML, "smsMsgId=2ea2&status=ACCEPTD&extend=d1", nil, `{"returnCode":0,"returnCodeDesc":"success"}`},
 	} {
