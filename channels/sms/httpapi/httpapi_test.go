@@ -1,6 +1,9 @@
 package httpapi
 
 import (
+	"crypto/md5"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -487,5 +490,42 @@ func TestCheckTemplate(t *testing.T) {
 	d.Message.Codes["tencent"] = "7654321"
 	if f := c.CheckTemplate(t.Context(), d); f != nil {
 		t.Errorf("approved: %+v", f)
+	}
+}
+
+// A preview is worth nothing to who sees it: neither a secret in any form nor a signature made with one is in it.
+func TestPreviewHoldsNoFormOfASecret(t *testing.T) {
+	const secret = `pa&ss/wörd+"=1`
+	t.Setenv("YIZHAN_TEST_PREVIEW", secret)
+	dir := t.TempDir()
+	write(t, dir, "own.yaml", `provider: own
+endpoint: https://sms.example.com
+settings: {password: {secret: true}}
+auth: {scheme: digest, hash: md5, encoding: hex, text: "${password}${number}${text}"}
+send:
+  path: /send
+  query: {plain: "${password}", hashed: "${password|md5}", coded: "${password|base64}", sign: "${sign}"}
+  json: {plain: "${password}", within: "p=${password};", hashed: "${password|md5}", sign: "${sign}", mobile: "${number}"}
+answer: {success: body.code == 0}
+`)
+	ch := mustOpen(t, channels.Env{Dir: dir}, "api: ./own.yaml\nsettings: {password_env: YIZHAN_TEST_PREVIEW}\n")
+	d := delivery()
+	w, err := ch.(channels.Previewer).Preview(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := fmt.Sprint(w.URL, w.Header, string(w.Body))
+	hashed, signed := md5.Sum([]byte(secret)), md5.Sum([]byte(secret+sms.Number(d.To.Phone)+d.Message.Text))
+	quoted, _ := json.Marshal(secret)
+	for _, form := range []string{
+		secret, url.QueryEscape(secret), url.PathEscape(secret), strings.Trim(string(quoted), `"`),
+		base64.StdEncoding.EncodeToString([]byte(secret)), hex.EncodeToString(hashed[:]), hex.EncodeToString(signed[:]),
+	} {
+		if strings.Contains(all, form) {
+			t.Errorf("the preview shows %s: %s", form, all)
+		}
+	}
+	if !strings.Contains(w.URL, "plain=***") || !strings.Contains(string(w.Body), `"within":"p=***;"`) || !strings.Contains(string(w.Body), sms.Number(d.To.Phone)) {
+		t.Errorf("%s\n%s", w.URL, w.Body)
 	}
 }
