@@ -92,7 +92,9 @@ func (l *look) hello(ctx context.Context) bool {
 		conn = &l.greeting
 	}
 	ok := l.step(ctx, "smtp", channels.Text("SMTP 应答", "SMTP greeting"), func(ctx context.Context) channels.Finding {
-		client, err := smtp.NewClient(conn, l.Host)
+		wire := &bounded{Conn: conn} // as in Send: no server talks on for good
+		wire.renew()
+		client, err := smtp.NewClient(wire, l.Host)
 		if err != nil {
 			return channels.Finding{Failure: l.failed(ctx, inGreeting, err), Seen: channels.Text("没有正常的欢迎语", "no proper greeting")}
 		}
