@@ -45,6 +45,9 @@ func (c *channel) examineServer(ctx context.Context, x *channels.Examination) {
 		return
 	}
 	defer l.conn.Close()
+	wire := &bounded{Conn: l.conn} // as in Send: no server talks on for good
+	wire.renew()
+	l.conn = wire
 	if !l.hello(ctx) {
 		return
 	}
@@ -92,9 +95,7 @@ func (l *look) hello(ctx context.Context) bool {
 		conn = &l.greeting
 	}
 	ok := l.step(ctx, "smtp", channels.Text("SMTP 应答", "SMTP greeting"), func(ctx context.Context) channels.Finding {
-		wire := &bounded{Conn: conn} // as in Send: no server talks on for good
-		wire.renew()
-		client, err := smtp.NewClient(wire, l.Host)
+		client, err := smtp.NewClient(conn, l.Host)
 		if err != nil {
 			return channels.Finding{Failure: l.failed(ctx, inGreeting, err), Seen: channels.Text("没有正常的欢迎语", "no proper greeting")}
 		}

@@ -100,7 +100,7 @@ func newRobot(p platform, cfg *Config, secret string) (format, error) {
 		return nil, bad("keyword", "关键词应为单行，不超过 64 字节", "the keyword is one line of 64 bytes at most")
 	case len(r.at.Mobiles) > maxMentions || len(r.at.Users) > maxMentions:
 		return nil, bad("at", "最多 @ 50 人", "at most 50 people can be mentioned")
-	case r.form == formCard && (r.at.any()):
+	case r.form == formCard && r.at.any():
 		return nil, bad("at", "卡片消息不能 @ 人，请使用 message: text 或 markdown", "a card mentions nobody; use message: text or markdown")
 	}
 	for _, m := range r.at.Mobiles {

@@ -247,9 +247,8 @@ func TestHostPatterns(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"*", "*.com", "com", "10.0.0.1", "*.0.0.1", "::1", "https://a.example.com", "a.example.com:443", "A.example.com", "*.*.example.com", "a*.example.com", "", "a..example.com"} {
-		_, err := open(t, channels.Env{}, "kind: webhook\nsecret_env: YIZHAN_TEST_HOOK_SECRET\ndestinations: {hosts: ['"+bad+"']}\n")
 		t.Setenv("YIZHAN_TEST_HOOK_SECRET", secret)
-		if _, err = open(t, channels.Env{}, "kind: webhook\nsecret_env: YIZHAN_TEST_HOOK_SECRET\ndestinations: {hosts: ['"+bad+"']}\n"); err == nil || !strings.Contains(err.Error(), "destinations/hosts") {
+		if _, err := open(t, channels.Env{}, "kind: webhook\nsecret_env: YIZHAN_TEST_HOOK_SECRET\ndestinations: {hosts: ['"+bad+"']}\n"); err == nil || !strings.Contains(err.Error(), "destinations/hosts") {
 			t.Errorf("pattern %q: %v", bad, err)
 		}
 	}
@@ -425,7 +424,7 @@ func (p *proxyServer) serve(conn net.Conn) {
 		return
 	}
 	if status != 0 {
-		fmt.Fprintf(conn, "HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n", status)
+		_, _ = fmt.Fprintf(conn, "HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n", status)
 		return
 	}
 	far, err := net.Dial("tcp", through)
