@@ -3,6 +3,7 @@ package channels
 import (
 	"cmp"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 )
@@ -64,7 +65,7 @@ func (b *Breaker) Allow(now time.Time) (ok bool, retryAt time.Time, cause *Failu
 func (b *Breaker) Done(now time.Time, f *Failure) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.gone || f != nil && f.Kind == "dispatcher" { // what was found before the call, such as a missing file, says nothing of them
+	if b.gone || f.uncalled() {
 		return
 	}
 	least, most, bad := minPause, maxPause, breakAfter // how many bad ones open it
@@ -106,6 +107,12 @@ func (b *Breaker) State() (open bool, since, retryAt time.Time, cause *Failure) 
 
 // codeGone is the answer after which a webhook's receiver wants nothing any more.
 const codeGone = "http:410"
+
+// uncalled says that f was found before the third party was asked, such as a missing file or a text that is too long: it
+// says nothing of the third party. Our own codes for what it answered, or for an address that cannot be reached, break.
+func (f *Failure) uncalled() bool {
+	return f != nil && (f.Kind == "dispatcher" || f.Provider == "dispatcher" || strings.HasPrefix(f.Code, "dispatcher:") && !f.breaks())
+}
 
 // breaks says whether f speaks against everything that goes the same way, not against one message.
 func (f *Failure) breaks() bool {

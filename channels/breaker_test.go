@@ -14,6 +14,8 @@ func TestBreaker(t *testing.T) {
 	text := &Failure{Code: "isv.SMS_CONTENT_ILLEGAL", Class: Content}
 	grey := &Failure{Kind: "email", Code: "450 4.2.0", Class: Temporary}
 	disk := &Failure{Kind: "email", Code: "452 4.3.1", Class: Temporary}
+	long := &Failure{Kind: "sms", Provider: "dispatcher", Code: "dispatcher:text-too-long", Class: Content}
+	noText := &Failure{Kind: "webhook", Provider: "dingtalk", Code: "dispatcher:no-text", Class: Content}
 	gone := &Failure{Code: "http:410", Class: Config}
 	type step struct {
 		after time.Duration // since the step before
@@ -43,10 +45,13 @@ func TestBreaker(t *testing.T) {
 		return all
 	}
 	for name, steps := range map[string][]step{
-		"four failures are nothing":            join(fail(4, busy), []step{yes(0)}),
-		"five in a row open it":                join(fail(5, busy), []step{no(0, 5*time.Second, 9*time.Second, busy)}),
-		"a success between begins anew":        join(fail(4, mute), []step{done(nil)}, fail(4, mute), []step{yes(0)}),
-		"a refused text shows that it works":   join(fail(4, busy), []step{done(text)}, fail(4, busy), []step{yes(0)}),
+		"four failures are nothing":          join(fail(4, busy), []step{yes(0)}),
+		"five in a row open it":              join(fail(5, busy), []step{no(0, 5*time.Second, 9*time.Second, busy)}),
+		"a success between begins anew":      join(fail(4, mute), []step{done(nil)}, fail(4, mute), []step{yes(0)}),
+		"a refused text shows that it works": join(fail(4, busy), []step{done(text)}, fail(4, busy), []step{yes(0)}),
+		"what we found ourselves tells nothing": join(fail(4, busy), []step{done(long), done(noText)}, fail(1, busy), []step{
+			no(0, 5*time.Second, 9*time.Second, busy), yes(9 * time.Second), done(long), no(0, 5*time.Second, 9*time.Second, busy),
+		}),
 		"one wrong template is its own matter": join(fail(20, template), []step{yes(0)}),
 		"greylisting is of one mailbox":        join(fail(20, grey), []step{yes(0)}),
 		"a mail server's full disk is not":     join(fail(5, disk), []step{no(0, 5*time.Second, 9*time.Second, disk)}),

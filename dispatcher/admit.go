@@ -297,7 +297,11 @@ func (p *pass) done(ctx context.Context, dl *schemas.Delivery, f *channels.Failu
 	before, _, _, _ := p.to.breaker.State()
 	// Several third parties have a breaker each: one of them stops nobody who could go to another.
 	_, several := w.Channel.(channels.Composite)
-	if f == nil || !several && fromOutside(f) && !errors.Is(context.Cause(ctx), errShutdown) {
+	switch {
+	case f != nil && (several || !fromOutside(f) || errors.Is(context.Cause(ctx), errShutdown)): // says nothing of the destination
+	case p.to.name != "" && ofAddress(told):
+		p.to.breaker.Done(now, nil)
+	default:
 		p.to.breaker.Done(now, told)
 	}
 	after, _, retry, _ := p.to.breaker.State()
@@ -322,6 +326,12 @@ func (p *pass) done(ctx context.Context, dl *schemas.Delivery, f *channels.Failu
 // are in use, all its providers rest.
 func fromOutside(f *channels.Failure) bool {
 	return f.Class != channels.Throttled || !strings.HasPrefix(f.Code, "dispatcher:") && !strings.HasPrefix(f.Code, "net:")
+}
+
+// ofAddress says that a host works and refuses one of its addresses: a wrong path, or a receiver that does not want this
+// key, at a host that has others as well.
+func ofAddress(f *channels.Failure) bool {
+	return f != nil && (f.Class == channels.Auth || f.Class == channels.Config) && strings.HasPrefix(f.Code, "http:") && f.Code != "http:407"
 }
 
 func (d *Dispatcher) logBreaker(w *gate, to string, open bool, retry time.Time, f *channels.Failure) {

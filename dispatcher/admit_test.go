@@ -353,6 +353,29 @@ func TestAReceiverThatIsGone(t *testing.T) {
 	})
 }
 
+// A host that refuses one address is not closed for the others there.
+func TestARefusedAddressClosesNoHost(t *testing.T) {
+	for _, f := range []*channels.Failure{
+		{Kind: "webhook", Provider: "generic", Code: "http:403", Class: channels.Auth},
+		{Kind: "webhook", Provider: "generic", Code: "http:3xx", Class: channels.Config},
+	} {
+		atGates(t, func(r *rig) { r.Channels["web"] = partners{r.web} }, func(r *rig) {
+			r.web.answer = func(_ context.Context, d *schemas.Delivery, _ int) error {
+				if d.Event.ID == "1/bad" {
+					return f
+				}
+				return nil
+			}
+			for _, id := range []string{"1/bad", "1/good", "1/other"} {
+				r.publish("hook", id, `{"category":"alert","to":[{"webhook":"web"}],"content":{"text":"x"}}`)
+				time.Sleep(time.Second)
+			}
+			r.want(r.story("1/good", 0), "web accepted 1")
+			r.want(r.story("1/other", 0), "web accepted 1")
+		})
+	}
+}
+
 // Ten thousand destinations, one in a hundred hangs: the others do not notice.
 func TestHangingDestinationsDelayNobody(t *testing.T) {
 	const destinations, perSecond, seconds = 10_000, 100, 20

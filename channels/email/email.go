@@ -140,7 +140,8 @@ func (c *channel) converse(cn *conn, m mailing) (string, *fault) {
 	if err := w.Close(); err != nil {
 		return "", &fault{phase: inDot, err: err}
 	}
-	_, reply, err := cn.Text.ReadResponse(250)
+	// By its first digit (RFC 5321 section 4.2): a server that says 251 or 200 has the mail as well.
+	_, reply, err := cn.Text.ReadResponse(2)
 	if err != nil {
 		return "", &fault{phase: inDot, err: err}
 	}

@@ -384,3 +384,20 @@ func TestPoolSweeps(t *testing.T) {
 		p.close()
 	})
 }
+
+// A positive reply to the final dot is judged by its first digit; one that is no refusal leaves the outcome open.
+func TestRepliesToTheDot(t *testing.T) {
+	for reply, maybe := range map[string]bool{"250 Ok": false, "251 2.0.0 will forward": false, "200 done": false, "354 go on": true} {
+		s := play(t, speak("", map[string]string{".": reply}))
+		_, err := openScript(t, s, nil).Send(t.Context(), channeltest.Delivery(1))
+		if !maybe {
+			if err != nil {
+				t.Errorf("%s: %v, want accepted", reply, err)
+			}
+			continue
+		}
+		if f := channels.Explain(err); err == nil || !f.Maybe || f.Class != channels.Unknown {
+			t.Errorf("%s: %+v, want unknown", reply, f)
+		}
+	}
+}

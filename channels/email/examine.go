@@ -45,6 +45,9 @@ func (c *channel) examineServer(ctx context.Context, x *channels.Examination) {
 		return
 	}
 	defer l.conn.Close()
+	wire := &bounded{Conn: l.conn} // as in Send: no server talks on for good
+	wire.renew()
+	l.conn = wire
 	if !l.hello(ctx) {
 		return
 	}

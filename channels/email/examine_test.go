@@ -209,3 +209,15 @@ func TestGreetingTime(t *testing.T) {
 		}
 	}
 }
+
+// A server that greets without end is not listened to without end.
+func TestExamineEndsAnEndlessGreeting(t *testing.T) {
+	ch := openScript(t, play(t, func(_ *script, c *textproto.Conn) {
+		for c.PrintfLine("220-%s", strings.Repeat("welcome ", 100)) == nil {
+		}
+	}), nil)
+	got := examine(t, ch, channeltest.StartDNS(t, channeltest.Zone{}), nil)["smtp"]
+	if got.Failure == nil || !strings.Contains(got.Failure.Line, "longer than") {
+		t.Errorf("%+v: %+v", got, got.Failure)
+	}
+}

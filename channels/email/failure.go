@@ -92,7 +92,11 @@ func (s *settings) explain(ctx context.Context, f *fault) *channels.Failure {
 		err = ctx.Err() // the broken connection is our own doing
 	}
 	if r := f.reply(); r != nil {
-		return s.readReply(f.phase, r)
+		out := s.readReply(f.phase, r)
+		if f.phase == inDot && r.Code < 400 { // no refusal: the server may have the mail
+			out.Class, out.Maybe = channels.Unknown, true
+		}
+		return out
 	}
 	switch {
 	case f.phase == inDot:

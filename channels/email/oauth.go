@@ -345,6 +345,9 @@ const codeToken = "net:token"
 // aadsts is a code of Microsoft's sign-in service, in the description of an OAuth error.
 var aadsts = regexp.MustCompile(`\bAADSTS\d{4,8}\b:?\s*`)
 
+// codeForm is any error code of RFC 6749 and RFC 8628; words in its place are somebody else's answer.
+var codeForm = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
+
 // noToken explains why there is no token. The code is Microsoft's own where there is one, else that of OAuth
 // (RFC 6749 section 5.2).
 func (s *settings) noToken(ctx context.Context, err error) *channels.Failure {
@@ -370,7 +373,7 @@ func (s *settings) noToken(ctx context.Context, err error) *channels.Failure {
 	code := strings.TrimRight(aadsts.FindString(words+" "+string(said.Body[:min(len(said.Body), 4<<10)])), ": \t\r\n")
 	class := channels.Auth
 	switch status := said.Response.StatusCode; {
-	case code == "" && (status == http.StatusTooManyRequests || status >= 500 || said.ErrorCode == ""):
+	case code == "" && (status == http.StatusTooManyRequests || status >= 500 || !codeForm.MatchString(said.ErrorCode)):
 		f := s.failure(codeToken, channels.Temporary, fmt.Sprintf("token endpoint answers HTTP %d %s", status, http.StatusText(status)))
 		f.After = channels.RetryAfter(said.Response.Header.Get("Retry-After"), time.Now())
 		return f

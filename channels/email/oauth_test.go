@@ -251,6 +251,7 @@ func TestTokenEndpointFailures(t *testing.T) {
 		{"redirect", 302, ``, "net:token", channels.Temporary, 0},
 		{"no token", 200, `{}`, "net:token", channels.Temporary, 0},
 		{"garbage", 200, `}`, "net:token", channels.Temporary, 0},
+		{"words in place of a code", 400, `{"error":"` + strings.Repeat("not for you, 13800138000! ", 1000) + `"}`, "net:token", channels.Temporary, 0},
 		{"secret repeated", 401, `{"error":"invalid_client","error_description":"no ` + clientSecret + ` here"}`, "invalid_client", channels.Auth, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -84,3 +84,32 @@ func TestPreviewOfNothing(t *testing.T) {
 		t.Errorf("preview %v, send %v", shown, sent)
 	}
 }
+
+// Who sees a preview can neither unsubscribe somebody with it nor pass a mail off as signed by us.
+func TestPreviewHoldsNoTokenAndNoSignature(t *testing.T) {
+	s, _ := signing(t, "rsa")
+	ch := &channel{settings: s}
+	d := promotion(1)
+	token := tokenOf(t, ch, d)
+	w, err := ch.Preview(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := string(w.Body)
+	if strings.Contains(body, token) || strings.Contains(body, "DKIM-Signature") || !strings.Contains(body, "<https://notify.example.com/v1/unsubscribe/***>") || len(w.Notes) != 2 {
+		t.Errorf("%v\n%s", w.Notes, body)
+	}
+	if m, err := ch.compose(d, nil, noon); err != nil || !strings.Contains(string(m.raw), token) || !strings.HasPrefix(string(m.raw), "DKIM-Signature") {
+		t.Errorf("%v: what is sent has both", err)
+	}
+}
+
+func tokenOf(t *testing.T, ch *channel, d *schemas.Delivery) string {
+	t.Helper()
+	_, rest, _ := strings.Cut(headers(t, ch, d).Get("List-Unsubscribe"), "/v1/unsubscribe/")
+	token, _, ok := strings.Cut(rest, ">")
+	if !ok {
+		t.Fatal("no link")
+	}
+	return token
+}

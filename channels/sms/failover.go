@@ -361,13 +361,14 @@ func (s *several) Send(ctx context.Context, d *schemas.Delivery) (channels.Recei
 		if !ok {
 			continue
 		}
+		// Before the breaker is asked: a probe that is let go and never made would keep the next one away.
+		if end, _ := ctx.Deadline(); len(failures) > 0 && time.Until(end) < minLeft {
+			break
+		}
 		if ok, retryAt, cause := m.breaker.Allow(s.now()); !ok {
 			failures = append(failures, s.open(retryAt, cause))
 			before = append(before, m.Name+" dispatcher:breaker-open")
 			continue
-		}
-		if end, _ := ctx.Deadline(); len(failures) > 0 && time.Until(end) < minLeft {
-			break
 		}
 		receipt, err := m.ch.Send(ctx, own)
 		if err == nil {

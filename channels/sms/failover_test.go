@@ -289,6 +289,25 @@ func TestOneTimeLimit(t *testing.T) {
 	})
 }
 
+// A provider that is not begun for lack of time has not been probed either: the next message may do it.
+func TestNoProbeIsLostForLackOfTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := &fake{say: failing(channels.Temporary, false)}, &fake{say: failing(channels.Auth, false)}
+		ch := mustStand(t, "timeout: 5s\n"+two, map[string]*fake{"a": a, "b": b})
+		_, _ = ch.Send(t.Context(), message(1)) // b rests
+		time.Sleep(time.Hour)
+		b.say, a.say = nil, func(*schemas.Delivery) error {
+			time.Sleep(4500 * time.Millisecond)
+			return &channels.Failure{Kind: "sms", Code: "late", Class: channels.Temporary}
+		}
+		_, _ = ch.Send(t.Context(), message(2))
+		a.say = failing(channels.Temporary, false)
+		if r, err := ch.Send(t.Context(), message(3)); err != nil || r.Provider != "b" || b.count() != 2 {
+			t.Errorf("%+v, %v; b was called %d times", r, err, b.count())
+		}
+	})
+}
+
 func TestCodesAndSignatures(t *testing.T) {
 	a, b := &fake{}, &fake{}
 	ch := mustStand(t, "signature: 华星科技\nproviders: [{provider: a, name: one, price: 0.045}, {provider: b, weight: 0, signature: 华星}]\n", map[string]*fake{"a": a, "b": b})

@@ -28,6 +28,8 @@ const (
 	maxKeyword  = 64
 	maxMentions = 50 // numbers or users, in a message
 	titleRunes  = 60 // of a title that is made of the text
+	// maxTitle is what is left of a longer title, in characters, when a message is too large: it fits by itself everywhere.
+	maxTitle = 200
 )
 
 // At says who is mentioned in each message.
@@ -98,7 +100,7 @@ func newRobot(p platform, cfg *Config, secret string) (format, error) {
 		return nil, bad("keyword", "关键词应为单行，不超过 64 字节", "the keyword is one line of 64 bytes at most")
 	case len(r.at.Mobiles) > maxMentions || len(r.at.Users) > maxMentions:
 		return nil, bad("at", "最多 @ 50 人", "at most 50 people can be mentioned")
-	case r.form == formCard && (r.at.any()):
+	case r.form == formCard && r.at.any():
 		return nil, bad("at", "卡片消息不能 @ 人，请使用 message: text 或 markdown", "a card mentions nobody; use message: text or markdown")
 	}
 	for _, m := range r.at.Mobiles {
@@ -153,6 +155,16 @@ func (r *robot) compose(d *schemas.Delivery) (p post, shortened string, err erro
 	fits, err := r.within(p)
 	if err != nil || fits {
 		return p, "", err
+	}
+	if t := []rune(p.title); len(t) > maxTitle {
+		p.title = string(t[:maxTitle-1]) + "…"
+		shortened = fmt.Sprintf("the title was shortened from %d to %d characters", len(t), maxTitle)
+	}
+	if !strings.Contains(p.title, r.keyword) { // the one in the text may be cut off
+		p.title = r.keyword + " " + p.title
+	}
+	if fits, err = r.within(p); err != nil || fits {
+		return p, shortened, err
 	}
 	whole := p.text
 	note := "\n\n…（内容过长，已截断）"

@@ -643,3 +643,34 @@ func TestSandboxFates(t *testing.T) {
 		t.Errorf("%d messages were posted, want those of hang and cut", n)
 	}
 }
+
+// A title may be as long as the text, and the keyword may stand at the very end of either: what is left still fits, and
+// still has it.
+func TestLongTitlesFit(t *testing.T) {
+	for name, open := range formats {
+		if name == "standard" {
+			continue
+		}
+		for _, form := range []string{formText, formMarkdown, formCard} {
+			for _, subject := range []string{"短", strings.Repeat("长", 998) + "告警"} {
+				f, err := open(&Config{Message: form, Keyword: "告警"}, "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				r := f.(*robot)
+				d := channeltest.Delivery(1)
+				d.Message.Subject, d.Message.Text = subject, strings.Repeat("内容很长\n", 5000)+"[查看](https://erp.example.com/1)\n告警"
+				p, shortened, err := r.compose(d)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if fits, err := r.within(p); err != nil || !fits || shortened == "" {
+					t.Errorf("%s %s, a title of %d bytes: does not fit (%v), %q", name, form, len(subject), err, shortened)
+				}
+				if !strings.Contains(p.title+p.text, "告警") {
+					t.Errorf("%s %s: the keyword is lost", name, form)
+				}
+			}
+		}
+	}
+}

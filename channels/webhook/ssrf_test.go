@@ -27,9 +27,14 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/yizhan-dev/yizhan/channels"
 	"github.com/yizhan-dev/yizhan/channels/channeltest"
 	"github.com/yizhan-dev/yizhan/channels/explain"
+	"github.com/yizhan-dev/yizhan/channels/guard"
 	"github.com/yizhan-dev/yizhan/schemas"
 )
 
@@ -162,6 +167,45 @@ func TestAllowPrivateIsNotForEvents(t *testing.T) {
 	}
 }
 
+// One address of a host that wants no more says nothing of the others there: the code must not be the one that closes
+// the host for every event.
+func TestGoneAddressIsNotGoneHost(t *testing.T) {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/c" {
+			w.WriteHeader(http.StatusGone)
+		}
+	}))
+	t.Cleanup(server.Close)
+	dns := channeltest.StartDNS(t, channeltest.Zone{"hooks.example.com": {"A 127.0.0.1"}}).Resolver()
+	core, logs := observer.New(zapcore.DebugLevel)
+	ch := mustOpen(t, channels.Env{Log: zap.New(core)}, "kind: webhook\ndestinations: {hosts: ['*.example.com']}\n")
+	ch.away = way{reach: guard.PublicAndMe, resolver: dns, conns: 1, answer: 5 * time.Second, roots: server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}.client()
+	base := "https://hooks.example.com" + server.URL[strings.LastIndexByte(server.URL, ':'):]
+	var breaker channels.Breaker // the host's
+	for _, path := range []string{"/a", "/b", "/a", "/c"} {
+		if ok, _, cause := breaker.Allow(time.Now()); !ok {
+			t.Fatalf("%s: the host is closed: %v", path, cause)
+		}
+		d := channeltest.Delivery(1)
+		d.To = schemas.Recipient{Webhook: "partner", URL: base + path}
+		_, err := ch.Send(t.Context(), d)
+		if path == "/c" {
+			if err != nil {
+				t.Error(err)
+			}
+			continue
+		}
+		f := channels.Explain(err)
+		if e := explain.Default().Explain(f); err == nil || f.Code != "dispatcher:gone-destination" || e.Class != channels.BadTarget || !e.Known || e.Retry != "no" {
+			t.Errorf("%s: %+v, %+v", path, f, e)
+		}
+		breaker.Done(time.Now(), f)
+	}
+	if n := logs.FilterLevelExact(zapcore.ErrorLevel).Len(); n != 2 {
+		t.Errorf("%d lines of level error, want one for each address", n)
+	}
+}
+
 func TestHostPatterns(t *testing.T) {
 	d := Destinations{Hosts: []string{"api.partner.com", "*.example.com"}}
 	if err := d.check(); err != nil {
@@ -193,9 +237,8 @@ func TestHostPatterns(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"*", "*.com", "com", "10.0.0.1", "*.0.0.1", "::1", "https://a.example.com", "a.example.com:443", "A.example.com", "*.*.example.com", "a*.example.com", "", "a..example.com"} {
-		_, err := open(t, channels.Env{}, "kind: webhook\nsecret_env: YIZHAN_TEST_HOOK_SECRET\ndestinations: {hosts: ['"+bad+"']}\n")
 		t.Setenv("YIZHAN_TEST_HOOK_SECRET", secret)
-		if _, err = open(t, channels.Env{}, "kind: webhook\nsecret_env: YIZHAN_TEST_HOOK_SECRET\ndestinations: {hosts: ['"+bad+"']}\n"); err == nil || !strings.Contains(err.Error(), "destinations/hosts") {
+		if _, err := open(t, channels.Env{}, "kind: webhook\nsecret_env: YIZHAN_TEST_HOOK_SECRET\ndestinations: {hosts: ['"+bad+"']}\n"); err == nil || !strings.Contains(err.Error(), "destinations/hosts") {
 			t.Errorf("pattern %q: %v", bad, err)
 		}
 	}
@@ -371,7 +414,7 @@ func (p *proxyServer) serve(conn net.Conn) {
 		return
 	}
 	if status != 0 {
-		fmt.Fprintf(conn, "HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n", status)
+		_, _ = fmt.Fprintf(conn, "HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n", status)
 		return
 	}
 	far, err := net.Dial("tcp", through)

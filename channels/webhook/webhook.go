@@ -142,6 +142,7 @@ func (c *Channel) Send(ctx context.Context, d *schemas.Delivery) (channels.Recei
 	resp, err := client.Do(req)
 	if err != nil {
 		f := c.broken(err, written())
+		f.Line = r.hide(f.Line)
 		if d.To.URL != "" && strings.HasPrefix(f.Code, "dispatcher:blocked-") {
 			// Not the channel's fault: nothing else that goes over it is in danger.
 			f.Code, f.Class = "dispatcher:inner-destination", channels.BadTarget
@@ -157,7 +158,11 @@ func (c *Channel) Send(ctx context.Context, d *schemas.Delivery) (channels.Recei
 		}
 		f.Line = r.hide(f.Line)
 		if f.Code == "http:410" {
-			c.reportGone(r.url.Host)
+			c.reportGone(r.url)
+			if d.To.URL != "" {
+				// Not the host's word for the other addresses there: nothing else that goes to it is in danger.
+				f.Code, f.Class = "dispatcher:gone-destination", channels.BadTarget
+			}
 		}
 		return channels.Receipt{}, f
 	}
@@ -180,18 +185,19 @@ func (c *Channel) broken(err error, written bool) *channels.Failure {
 }
 
 // reportGone tells the operator, once for each destination, that it wants no more messages.
-func (c *Channel) reportGone(host string) {
+func (c *Channel) reportGone(u *url.URL) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.gone[host] {
+	key := u.Host + u.EscapedPath()
+	if c.gone[key] {
 		return
 	}
 	if c.gone == nil || len(c.gone) >= maxGone {
 		c.gone = make(map[string]bool)
 	}
-	c.gone[host] = true
+	c.gone[key] = true
 	c.log.Error("the receiver answered 410 Gone: it wants no more messages; ask it, then correct or remove the channel",
-		zap.String("host", host)) // the logger bears the channel's name
+		zap.String("host", u.Host)) // the logger bears the channel's name
 }
 
 // secretPart says whether a piece of an address may be a credential: "webhook" and "send" are words.

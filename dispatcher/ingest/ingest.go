@@ -67,6 +67,7 @@ type server struct {
 	bodies  *semaphore.Weighted
 	// unsubscribes bounds what strangers make this process write.
 	unsubscribes *rate.Limiter
+	links        *linkLimits
 	station      *weather.Station
 
 	// accept stores checked events; nonce records one, false when it was seen before; healthy says why
@@ -102,8 +103,8 @@ func newServer(cfg Config, log *zap.Logger) (*server, error) {
 	}
 	return &server{
 		cfg: cfg, log: log, keys: o.keys, trusted: o.trusted, doors: o.doors, noDoor: nowhere(), bodies: semaphore.NewWeighted(maxBodies),
-		unsubscribes: rate.NewLimiter(unsubscribes, unsubscribes),
-		nobody:       &key{secrets: []secret{{rand.Text(), []byte(rand.Text())}}},
+		unsubscribes: rate.NewLimiter(unsubscribes, unsubscribes), links: newLinkLimits(),
+		nobody: &key{secrets: []secret{{rand.Text(), []byte(rand.Text())}}},
 	}, nil
 }
 

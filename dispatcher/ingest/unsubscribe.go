@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"hash/maphash"
 	"html/template"
 	"maps"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 
 	"github.com/yizhan-dev/yizhan/channels"
 	"github.com/yizhan-dev/yizhan/rules"
@@ -21,6 +23,8 @@ const (
 	// unsubscribes is how many refusals a second this process records at most: nobody signs in here, so that a
 	// flood must not reach the store. Providers post one for each person and mail.
 	unsubscribes = 50
+	// Links are bounded in linkGroups groups by chance, so that whoever has one link cannot use up what is there for all.
+	linkGroups, linkRate, linkBurst = 256, 1, 10
 )
 
 // oneClick is the form that a mail program posts (RFC 8058 section 3.2), and our page.
@@ -44,7 +48,7 @@ func (s *server) postUnsubscribe(w *answer, r *http.Request) error {
 		return s.unsubscribePage(w, r, http.StatusNotFound, badLink)
 	case r.PostFormValue(oneClickName) != oneClickValue:
 		return s.unsubscribePage(w, r, http.StatusBadRequest, askFirst)
-	case !s.unsubscribes.Allow():
+	case !s.links.allow(r.PathValue("token")) || !s.unsubscribes.Allow():
 		w.Header().Set("Retry-After", "2")
 		return s.unsubscribePage(w, r, http.StatusTooManyRequests, tryLater)
 	}
@@ -58,6 +62,24 @@ func (s *server) postUnsubscribe(w *answer, r *http.Request) error {
 		return s.unsubscribePage(w, r, http.StatusServiceUnavailable, tryLater)
 	}
 	return s.unsubscribePage(w, r, http.StatusOK, done)
+}
+
+// linkLimits bounds how often one link, or another of its group, is used.
+type linkLimits struct {
+	seed   maphash.Seed
+	groups [linkGroups]*rate.Limiter
+}
+
+func newLinkLimits() *linkLimits {
+	l := &linkLimits{seed: maphash.MakeSeed()}
+	for i := range l.groups {
+		l.groups[i] = rate.NewLimiter(linkRate, linkBurst)
+	}
+	return l
+}
+
+func (l *linkLimits) allow(token string) bool {
+	return l.groups[maphash.String(l.seed, token)%linkGroups].Allow()
 }
 
 // refuse records the change unless the last word on record is a refusal already.

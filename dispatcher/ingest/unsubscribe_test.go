@@ -161,3 +161,23 @@ func TestRefuseNeedsTheStore(t *testing.T) {
 		t.Error("a refusal that was not recorded is called recorded")
 	}
 }
+
+// Who clicks one link without end uses up nothing of what is there for the others.
+func TestOneLinkDoesNotUseUpTheRest(t *testing.T) {
+	s := bare(t, open(), zap.NewNop())
+	passed := 0
+	for range 1000 {
+		if s.links.allow("the-token") {
+			passed++
+		}
+	}
+	others := 0
+	for i := range 100 {
+		if s.links.allow(fmt.Sprint("another-", i)) {
+			others++
+		}
+	}
+	if passed < linkBurst || passed > linkBurst+2 || passed >= unsubscribes || others < 90 {
+		t.Errorf("%d clicks on one link and %d on a hundred others went through", passed, others)
+	}
+}

@@ -232,6 +232,7 @@ func (c *Channel) Send(ctx context.Context, d *schemas.Delivery) (channels.Recei
 		f.Line = c.hide(f.Line, d)
 		return channels.Receipt{}, f
 	}
+	r.Reply = c.hide(r.Reply, d)
 	return r, nil
 }
 

@@ -1,6 +1,9 @@
 package httpapi
 
 import (
+	"crypto/md5"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -175,6 +178,7 @@ func TestAnswers(t *testing.T) {
 		{huaweiYAML, 401, `{"code":"E000105","description":"PasswordDigest invalid"}`, "E000105", channels.Auth, false},
 		{huaweiYAML, 200, `{"code":"E000510","description":"m","result":[{"status":"E200030"}]}`, "E200030", channels.Config, false},
 		{huaweiYAML, 200, `{"code":"000000","description":"m","result":[{"status":"E200028"}]}`, "E200028", channels.Content, false},
+		{huaweiYAML, 200, `{"code":"000000","description":"m"}`, "000000", channels.Unknown, true},
 		{huaweiYAML, 200, `{"code":"000000","description":"m","result":[]}`, "dispatcher:empty-code", channels.Unknown, true},
 		{huaweiYAML, 200, `{"code":"E000620"}`, "E000620", channels.Config, false},
 	} {
@@ -427,6 +431,9 @@ func TestReports(t *testing.T) {
 		"huawei failed": {huaweiYAML, "smsMsgId=2ea2&status=E200045&orgCode=MBBLACK&extend=d1", []channels.Report{
 			{DeliveryID: "d1", MessageID: "2ea2", State: schemas.Undelivered},
 		}, `{"returnCode":0,"returnCodeDesc":"success"}`},
+		"huawei reply": {huaweiYAML, "smsMsgId=2ea2&from=%2B8613912345678&to=8823091128903&body=TD", []channels.Report{
+			{MessageID: "2ea2", Phone: "+8613912345678", Reply: "TD", ReplyTo: "8823091128903"},
+		}, `{"returnCode":0,"returnCodeDesc":"success"}`},
 		"huawei on its way": {huaweiYAML, "smsMsgId=2ea2&status=ACCEPTD&extend=d1", nil, `{"returnCode":0,"returnCodeDesc":"success"}`},
 	} {
 		ch := mustOpen(t, channels.Env{}, c.yaml)
@@ -481,5 +488,42 @@ func TestCheckTemplate(t *testing.T) {
 	d.Message.Codes["tencent"] = "7654321"
 	if f := c.CheckTemplate(t.Context(), d); f != nil {
 		t.Errorf("approved: %+v", f)
+	}
+}
+
+// A preview is worth nothing to who sees it: neither a secret in any form nor a signature made with one is in it.
+func TestPreviewHoldsNoFormOfASecret(t *testing.T) {
+	const secret = `pa&ss/wörd+"=1`
+	t.Setenv("YIZHAN_TEST_PREVIEW", secret)
+	dir := t.TempDir()
+	write(t, dir, "own.yaml", `provider: own
+endpoint: https://sms.example.com
+settings: {password: {secret: true}}
+auth: {scheme: digest, hash: md5, encoding: hex, text: "${password}${number}${text}"}
+send:
+  path: /send
+  query: {plain: "${password}", hashed: "${password|md5}", coded: "${password|base64}", sign: "${sign}"}
+  json: {plain: "${password}", within: "p=${password};", hashed: "${password|md5}", sign: "${sign}", mobile: "${number}"}
+answer: {success: body.code == 0}
+`)
+	ch := mustOpen(t, channels.Env{Dir: dir}, "api: ./own.yaml\nsettings: {password_env: YIZHAN_TEST_PREVIEW}\n")
+	d := delivery()
+	w, err := ch.(channels.Previewer).Preview(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := fmt.Sprint(w.URL, w.Header, string(w.Body))
+	hashed, signed := md5.Sum([]byte(secret)), md5.Sum([]byte(secret+sms.Number(d.To.Phone)+d.Message.Text))
+	quoted, _ := json.Marshal(secret)
+	for _, form := range []string{
+		secret, url.QueryEscape(secret), url.PathEscape(secret), strings.Trim(string(quoted), `"`),
+		base64.StdEncoding.EncodeToString([]byte(secret)), hex.EncodeToString(hashed[:]), hex.EncodeToString(signed[:]),
+	} {
+		if strings.Contains(all, form) {
+			t.Errorf("the preview shows %s: %s", form, all)
+		}
+	}
+	if !strings.Contains(w.URL, "plain=***") || !strings.Contains(string(w.Body), `"within":"p=***;"`) || !strings.Contains(string(w.Body), sms.Number(d.To.Phone)) {
+		t.Errorf("%s\n%s", w.URL, w.Body)
 	}
 }
