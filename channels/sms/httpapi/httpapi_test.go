@@ -527,3 +527,15 @@ answer: {success: body.code == 0}
 		t.Errorf("%s\n%s", w.URL, w.Body)
 	}
 }
+
+// An acceptance that repeats the message is no more public than a refusal that does.
+func TestAcceptanceHidesTheMessage(t *testing.T) {
+	d := delivery()
+	ch := far(t, tencentYAML, func(w http.ResponseWriter, _ *http.Request) {
+		reply200(w, m{"Response": m{"SendStatusSet": []m{{"Code": "Ok", "SerialNo": "s1", "Message": "sent " + d.Message.Params["amount"] + " to " + d.Message.Params["customer"]}}}})
+	})
+	r, err := ch.Send(t.Context(), d)
+	if err != nil || r.ID != "s1" || r.Reply != "sent *** to ***" {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
