@@ -116,6 +116,12 @@ type pass struct {
 // too, such as a file that it could not fetch, and those are an attempt's.
 var errNotCalled = errors.New("the call was not made")
 
+// resting is errNotCalled for a breaker that is open, with the failure that opened it.
+type resting struct{ cause *channels.Failure }
+
+func (resting) Error() string        { return errNotCalled.Error() }
+func (resting) Is(target error) bool { return target == errNotCalled }
+
 // isOwn says that the call was not made.
 func isOwn(f *channels.Failure) bool { return errors.Is(f.Err, errNotCalled) }
 
@@ -205,7 +211,9 @@ func (p *pass) enter(name string, waits int) *channels.Failure {
 		if at.IsZero() {
 			return own("endpoint-disabled", said(f), 0)
 		}
-		return own("breaker-open", said(f), max(at.Sub(now), time.Millisecond))
+		rest := own("breaker-open", said(f), max(at.Sub(now), time.Millisecond))
+		rest.Err = resting{f}
+		return rest
 	}
 	t.running++
 	p.to = t
@@ -386,6 +394,13 @@ func (d *Dispatcher) hold(j *job, f *channels.Failure) *ledger.Record {
 	}
 	o := d.Retry.Decide(Attempt{Number: j.attempt, Since: j.begin(), Now: time.Now(), Expires: j.Expires}, f, channels.Throttled)
 	r.State, r.Step, r.Due = o.State, o.Step, o.At
+	if rest, ok := errors.AsType[resting](f.Err); ok { // whoever waits is told what stopped the calls, as the one that met it was
+		c := rest.cause
+		r.Cause = &schemas.Cause{Kind: c.Kind, Provider: c.Provider, Code: c.Code, Class: string(c.Class), Line: c.Line}
+		if r.Step == ledger.StepThrottled {
+			r.Step = ledger.StepRests
+		}
+	}
 	if o.State == schemas.Held {
 		r.Waits = j.waits + 1
 		waitsTotal.WithLabelValues(j.Channel, f.Code).Inc()

@@ -65,8 +65,10 @@ func readAnswer(provider string, codes map[string]verdict, code func(a answer) (
 		}
 	case *n == "0" && ok:
 		return nil
-	case *n == "0":
-		return channels.FromHTTP(kind, provider, status, header, body, now)
+	case *n == "0": // the platform says yes and the status no: it may stand in the group
+		f := channels.FromHTTP(kind, provider, status, header, body, now)
+		f.Class, f.Maybe = channels.Unknown, true
+		return f
 	}
 	v, known := codes[string(*n)]
 	if !known {

@@ -458,7 +458,7 @@ func TestOddAnswers(t *testing.T) {
 		{"dingtalk", 200, `{"status":1111,"wait":5,"punish":"deny"}`, "130101", channels.Throttled, false},
 		{"dingtalk", 302, ``, "http:3xx", channels.Config, false},
 		{"dingtalk", 503, `<html></html>`, "http:503", channels.Temporary, false},
-		{"dingtalk", 502, `{"errcode":0}`, "http:502", channels.Temporary, false},
+		{"dingtalk", 502, `{"errcode":0}`, "http:502", channels.Unknown, true},
 		{"dingtalk", 504, ``, "http:504", channels.Unknown, true},
 		{"feishu", 200, `{"StatusCode":0,"StatusMessage":"success"}`, "", "", false},
 		{"feishu", 200, `{"code":0,"msg":"success","data":{}}`, "", "", false},

@@ -72,6 +72,7 @@ func (r *Record) Open() bool {
 const (
 	StepRetry     = "retry"      // held: an attempt failed, the next is due
 	StepThrottled = "throttled"  // held: a budget or a third party asked to wait; no attempt used up
+	StepRests     = "rests"      // held: calls to the third party rest since the cause; no attempt used up
 	StepRefused   = "refused"    // held: credentials or settings were refused, a person has to act; no attempt used up
 	StepWait      = "wait"       // held: not_before, quiet hours
 	StepCap       = "cap"        // held: the daily cap has room again at Due

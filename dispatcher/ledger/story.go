@@ -203,7 +203,7 @@ func Note(r *Record, why *Told) schemas.Text {
 		t.En += "; another worker had it before: if that one was cut off in the call, the third party may have it twice"
 	}
 	switch {
-	case r.State == schemas.Held && (r.Step == StepRetry || r.Step == StepThrottled || r.Step == StepRefused):
+	case r.State == schemas.Held && (r.Step == StepRetry || r.Step == StepThrottled || r.Step == StepRests || r.Step == StepRefused):
 		t.Zh += "；" + in(r).Zh + "再试"
 		t.En += "; next try " + in(r).En
 	case r.State == schemas.Held && !r.Due.IsZero() && r.Step != StepShutdown && r.Step != StepNoTake:
@@ -297,13 +297,10 @@ func note(r *Record) schemas.Text {
 					Zh: "按 " + r.Cause.Line + " 的速率排队，等待轮到，不计入尝试次数",
 					En: "waits for its turn at " + r.Cause.Line + ", no attempt used up",
 				}
-			case "breaker-open":
-				t = schemas.Text{
-					Zh: "暂停发送（起因：" + r.Cause.Line + "），不计入尝试次数",
-					En: "calls rest since " + r.Cause.Line + ", no attempt used up",
-				}
 			}
 			return t
+		case StepRests:
+			return schemas.Text{Zh: "此前的消息失败后暂停向对方发送，等待试探，不计入尝试次数", En: "calls rest after others failed, one at a time tries again, no attempt used up"}
 		case StepRefused:
 			return schemas.Text{Zh: "对方拒绝了凭据或通道设置，等待处理，不计入尝试次数", En: "credentials or settings were refused, waits for a person, no attempt used up"}
 		case StepCap:

@@ -32,7 +32,7 @@ func TestNotes(t *testing.T) {
 		{State: schemas.Held, Step: StepRetry, Attempt: 1, Due: at.Add(5 * time.Second), Cause: failed},
 		{State: schemas.Held, Step: StepThrottled, Due: at.Add(10 * time.Minute), Cause: failed},
 		{State: schemas.Held, Step: StepThrottled, Due: at.Add(90 * time.Second), Cause: &schemas.Cause{Kind: "dispatcher", Code: "budget", Class: "throttled", Line: "20/m"}},
-		{State: schemas.Held, Step: StepThrottled, Due: at.Add(8 * time.Second), Cause: &schemas.Cause{Kind: "dispatcher", Code: "breaker-open", Class: "throttled", Line: "421 4.3.2 shutting down"}},
+		{State: schemas.Held, Step: StepRests, Due: at.Add(8 * time.Second), Cause: &schemas.Cause{Kind: "email", Code: "421 4.3.2", Class: "temporary", Line: "421 4.3.2 shutting down"}},
 		{State: schemas.Held, Step: StepRefused, Due: at.Add(20 * time.Minute), Cause: failed},
 		{State: schemas.Held, Step: StepWait, Due: at.Add(13 * time.Hour)},
 		{State: schemas.Held, Step: StepCap, Due: at.Add(24 * time.Hour)},
