@@ -35,10 +35,10 @@ func (s *SMS) tencent(w http.ResponseWriter, r *http.Request) {
 	}
 	var in struct {
 		PhoneNumberSet                                                 []string
-		SmsSdkAppId, SignName, TemplateId, SessionContext, PhoneNumber string
+		SmsSdkAppID, SignName, TemplateID, SessionContext, PhoneNumber string
 		TemplateParamSet                                               []string
 		BeginTime, EndTime, Limit, Offset                              int64
-		TemplateIdSet                                                  []int64
+		TemplateIDSet                                                  []int64
 		International                                                  int
 	}
 	action := r.Header.Get("X-TC-Action")
@@ -49,7 +49,7 @@ func (s *SMS) tencent(w http.ResponseWriter, r *http.Request) {
 	case r.Header.Get("X-TC-Version") != "2021-01-11":
 		s.tencentError(w, "NoSuchVersion", "The version of the interface does not exist.")
 		return
-	case action != "DescribeSmsTemplateList" && in.SmsSdkAppId != s.cfg.Tencent.AppID:
+	case action != "DescribeSmsTemplateList" && in.SmsSdkAppID != s.cfg.Tencent.AppID:
 		s.tencentError(w, "UnauthorizedOperation.SmsSdkAppIdVerifyFail", "SmsSdkAppId 校验失败")
 		return
 	}
@@ -59,12 +59,12 @@ func (s *SMS) tencent(w http.ResponseWriter, r *http.Request) {
 			s.tencentError(w, "LimitExceeded.PhoneNumberCountLimit", "one number, please")
 			return
 		}
-		s.tencentSend(w, r, in.PhoneNumberSet[0], record{outID: in.SessionContext, template: in.TemplateId, by: in.SignName, values: in.TemplateParamSet})
+		s.tencentSend(w, r, in.PhoneNumberSet[0], record{outID: in.SessionContext, template: in.TemplateID, by: in.SignName, values: in.TemplateParamSet})
 	case "PullSmsSendStatusByPhoneNumber":
 		s.tencentQuery(w, strings.TrimPrefix(in.PhoneNumber, "+86"), in.BeginTime, in.EndTime, in.Limit)
 	case "DescribeSmsTemplateList":
 		rows := []map[string]any{}
-		for _, id := range in.TemplateIdSet {
+		for _, id := range in.TemplateIDSet {
 			status, why := 0, ""
 			if id%10 == 9 { // so that a template in review can be had
 				status, why = 1, "审核中"

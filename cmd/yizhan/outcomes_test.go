@@ -51,11 +51,16 @@ var robots = map[string][2]string{"dingtalk": {"460101", "130101"}, "wecom": {"4
 // tables are the columns of the page, one table after the other.
 var tables = [][]column{
 	{
-		{"mail", schemas.Text{Zh: "邮件", En: "mail"}}, {"aliyun", schemas.Text{Zh: "短信（阿里云）", En: "SMS, Aliyun"}},
-		{"tencent", schemas.Text{Zh: "短信（腾讯云）", En: "SMS, Tencent"}}, {"huawei", schemas.Text{Zh: "短信（华为云）", En: "SMS, Huawei"}},
+		{"mail", schemas.Text{Zh: "邮件", En: "mail"}},
+		{"aliyun", schemas.Text{Zh: "短信（阿里云）", En: "SMS, Aliyun"}},
+		{"tencent", schemas.Text{Zh: "短信（腾讯云）", En: "SMS, Tencent"}},
+		{"huawei", schemas.Text{Zh: "短信（华为云）", En: "SMS, Huawei"}},
 	}, {
-		{"hook", schemas.Text{Zh: "Webhook（standard）", En: "webhook (standard)"}}, {"dingtalk", schemas.Text{Zh: "钉钉", En: "DingTalk"}},
-		{"wecom", schemas.Text{Zh: "企业微信", En: "WeCom"}}, {"feishu", schemas.Text{Zh: "飞书", En: "Feishu"}}, {"slack", schemas.Text{Zh: "Slack", En: "Slack"}},
+		{"hook", schemas.Text{Zh: "Webhook（standard）", En: "webhook (standard)"}},
+		{"dingtalk", schemas.Text{Zh: "钉钉", En: "DingTalk"}},
+		{"wecom", schemas.Text{Zh: "企业微信", En: "WeCom"}},
+		{"feishu", schemas.Text{Zh: "飞书", En: "Feishu"}},
+		{"slack", schemas.Text{Zh: "Slack", En: "Slack"}},
 	},
 }
 

@@ -117,7 +117,7 @@ func openService(ctx context.Context, c *config, roles []string, extra map[strin
 	c.objects = func(ctx context.Context, bucket, name string) (io.ReadCloser, int64, error) { // the broker opens after the channels
 		return s.Broker.OpenObject(ctx, bucket, name)
 	}
-	open, err := c.openChannels(s.log, extra != nil)
+	open, err := c.openChannels(s.log, extra != nil) //nolint:contextcheck // what a channel does by itself ends with its Close
 	if err != nil {
 		return nil, err
 	}
