@@ -135,9 +135,11 @@ func TestAJoinedFailureIsEachOnesOwn(t *testing.T) {
 			r.publish("hook", fmt.Sprint(i), fmt.Sprintf(`{"category":"alert","to":[{"webhook":"web"}],"content":{"text":"alert-%d"}}`, i))
 		}
 		time.Sleep(5 * time.Minute)
+		mu.Lock()
 		if throttled == 0 {
 			t.Error("nothing was joined")
 		}
+		mu.Unlock()
 		for i := range 40 {
 			r.want(r.story(fmt.Sprint(i), 0), "web accepted 1")
 		}

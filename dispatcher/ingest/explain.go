@@ -114,7 +114,12 @@ func (s *server) unknown(w *answer, r *http.Request) error {
 			u = &UnknownReply{Kind: is.Kind, Provider: is.Provider, Code: is.Code, Shape: is.Shape, First: i.Time}
 			shapes[is] = u
 		}
-		u.Count, u.Last, u.Letter, u.Class = u.Count+1, i.Time, i.ID, d.Class
+		if i.Time.Before(u.First) { // letters are stored in about the order of their times
+			u.First = i.Time
+		}
+		if u.Count++; !i.Time.Before(u.Last) {
+			u.Last, u.Letter, u.Class = i.Time, i.ID, d.Class
+		}
 		return ctx.Err() == nil
 	})
 	switch {
