@@ -89,7 +89,7 @@ func (d *Dispatcher) open(m jetstream.Msg) (*job, error) {
 		return nil, err
 	}
 	j.again = meta.NumDelivered > 1
-	j.old = meta.NumDelivered > 1 || j.attempt > 1 || j.lookup > 0 || j.waits > 0 || time.Since(j.since) > freshFor
+	j.old = meta.NumDelivered > 1 || j.attempt > 1 || j.lookup > 0 || h.Get(headerWaits) != "" || time.Since(j.since) > freshFor
 	j.stored = meta.Timestamp
 	return j, nil
 }
@@ -125,7 +125,7 @@ func message(dl *schemas.Delivery, body []byte, r *ledger.Record, seq uint64) *n
 	if r.State == schemas.Accepted {
 		m.Header.Set(headerAwaits, "1")
 	}
-	if r.Waits > 0 {
+	if r.State == schemas.Held { // also 0: whoever was held is no first copy, and looks at the ledger
 		m.Header.Set(headerWaits, strconv.Itoa(r.Waits))
 	}
 	m.Header.Set(headerFence, strconv.FormatUint(seq, 10))
