@@ -3,11 +3,9 @@ package dispatcher_test
 import (
 	"context"
 	"errors"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -34,22 +32,14 @@ templates:
 // withReceipts is inVirtualTime with an SMS channel whose third party sends receipts, and a mail channel that
 // hears of bounces. prepare comes before the start.
 func withReceipts(t *testing.T, rulesYAML string, prepare, f func(r *rig)) {
-	dir := t.TempDir()
-	runtime.GC() // nats.go pools timers, and a timer must not cross bubbles
-	runtime.GC()
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, dir, rulesYAML, dispatcher.Config{Retry: dispatcher.Policy{
-			Attempts: 6, MaxAge: time.Hour, Receipts: []time.Duration{15 * time.Minute, time.Hour, 3 * time.Hour},
-		}})
+	inVirtualTimeWith(t, rulesYAML, dispatcher.Config{Retry: dispatcher.Policy{
+		Attempts: 6, MaxAge: time.Hour, Receipts: []time.Duration{15 * time.Minute, time.Hour, 3 * time.Hour},
+	}}, func(r *rig) {
 		r.sms.traits.Receipts, r.mail.traits.Bounces, r.Tenants = true, true, []string{"acme", "other"}
 		if prepare != nil {
 			prepare(r)
 		}
-		r.start()
-		f(r)
-		r.stop()
-		r.Broker.Close()
-	})
+	}, f)
 }
 
 // smsID is the id of the SMS of event id to wang.
@@ -400,9 +390,9 @@ func TestADeliveredReceiptEndsTheWaitForAnotherAttempt(t *testing.T) {
 }
 
 func TestBounces(t *testing.T) {
-	mail := func(typ, id string) string { return schemas.DeliveryID("acme", "/erp", id, "wang@example.com", "mail") }
+	mail := func(id string) string { return schemas.DeliveryID("acme", "/erp", id, "wang@example.com", "mail") }
 	bounce := func(id string) channels.Report {
-		return channels.Report{DeliveryID: mail("", id), State: schemas.Undelivered, Failure: &channels.Failure{
+		return channels.Report{DeliveryID: mail(id), State: schemas.Undelivered, Failure: &channels.Failure{
 			Kind: "email", Code: "550 5.1.1", Class: channels.BadTarget, Line: "550 5.1.1 no such user",
 		}}
 	}
@@ -444,7 +434,7 @@ func TestBounces(t *testing.T) {
 			r.publish("alarm", "a", wang)
 			time.Sleep(time.Minute)
 			for range 3 {
-				r.push("mail", channels.Report{DeliveryID: mail("", "a"), Failure: &channels.Failure{Kind: "email", Code: "451 4.4.1", Class: channels.Temporary}})
+				r.push("mail", channels.Report{DeliveryID: mail("a"), Failure: &channels.Failure{Kind: "email", Code: "451 4.4.1", Class: channels.Temporary}})
 				time.Sleep(50 * time.Minute)
 			}
 			s := r.story("a", 0)

@@ -82,37 +82,6 @@ func TestOneBrokenProviderDoesNotStopTheOther(t *testing.T) {
 	})
 }
 
-// A joined message that is refused for what one of them says takes no other with it.
-func TestARefusedCompanionTakesNobodyWithIt(t *testing.T) {
-	bot := &robot{budget: channels.Budget{Key: "robot:1", Rate: channels.Rate{Count: 20, Per: time.Minute}}}
-	atGates(t, func(r *rig) {
-		r.web.traits.Idempotent = false
-		bot.far = r.web
-		bot.answer = func(_ context.Context, d *schemas.Delivery, _ int) error {
-			if strings.Contains(d.Message.Text, "alert-77;") {
-				return &channels.Failure{Kind: "webhook", Provider: "feishu", Code: "11246", Class: channels.Content, Line: "content refused"}
-			}
-			return nil
-		}
-		r.Channels["web"] = bot
-	}, func(r *rig) {
-		for i := range 100 {
-			r.publish("hook", fmt.Sprint(i), fmt.Sprintf(`{"category":"alert","to":[{"webhook":"web"}],"content":{"text":"alert-%d;"}}`, i))
-		}
-		time.Sleep(10 * time.Minute)
-		for i := range 100 {
-			want := "web accepted 1"
-			if i == 77 {
-				want = "web dead 1"
-			}
-			r.want(r.story(fmt.Sprint(i), 0), want)
-		}
-		if most := fullest(bot.times(), time.Minute); most > 20 {
-			t.Errorf("%d calls within a minute", most)
-		}
-	})
-}
-
 // Each of those that went together keeps its own failure: they are settled at the same time (-race).
 func TestAJoinedFailureIsEachOnesOwn(t *testing.T) {
 	bot := &robot{budget: channels.Budget{Key: "robot:1", Rate: channels.Rate{Count: 2, Per: time.Second}}}
