@@ -387,7 +387,7 @@ func (d *Dispatcher) diagnose(ch channels.Channel, f *channels.Failure) channels
 
 // hold makes the record of a delivery that may not go yet; no attempt was made.
 func (d *Dispatcher) hold(j *job, f *channels.Failure) *ledger.Record {
-	r := &ledger.Record{Attempt: j.attempt - 1, Cause: &schemas.Cause{Kind: f.Kind, Provider: f.Provider, Code: f.Code, Class: string(f.Class), Line: f.Line}}
+	r := &ledger.Record{Attempt: j.attempt - 1, Cause: causeAs(f, f.Class)}
 	if f.After <= 0 { // where it goes there is nobody any more
 		r.State, r.Cause.Class = schemas.Dead, string(channels.Permanent)
 		return r
@@ -395,8 +395,7 @@ func (d *Dispatcher) hold(j *job, f *channels.Failure) *ledger.Record {
 	o := d.Retry.Decide(Attempt{Number: j.attempt, Since: j.begin(), Now: time.Now(), Expires: j.Expires}, f, channels.Throttled)
 	r.State, r.Step, r.Due = o.State, o.Step, o.At
 	if rest, ok := errors.AsType[resting](f.Err); ok { // whoever waits is told what stopped the calls, as the one that met it was
-		c := rest.cause
-		r.Cause = &schemas.Cause{Kind: c.Kind, Provider: c.Provider, Code: c.Code, Class: string(c.Class), Line: c.Line}
+		r.Cause = causeAs(rest.cause, rest.cause.Class)
 		if r.Step == ledger.StepThrottled {
 			r.Step = ledger.StepRests
 		}

@@ -254,7 +254,7 @@ func (d *Dispatcher) outcome(ctx context.Context, ch channels.Channel, j *job, r
 		if !why.Known {
 			unexplainedTotal.WithLabelValues(f.Kind, string(class)).Inc()
 		}
-		r.Cause = &schemas.Cause{Kind: f.Kind, Provider: f.Provider, Code: f.Code, Class: string(class), Line: f.Line}
+		r.Cause = causeAs(f, class)
 	}
 	o := d.Retry.Decide(a, f, class)
 	r.State, r.Step, r.Due = o.State, o.Step, o.At
@@ -316,9 +316,14 @@ func (d *Dispatcher) await(ctx context.Context, ch channels.Channel, j *job) *le
 
 var errUnaskable = errors.New("this channel cannot be asked")
 
-// causeOfFailure is a failure as it is stored.
+// causeAs is a failure as it is stored, with its class.
+func causeAs(f *channels.Failure, class channels.Class) *schemas.Cause {
+	return &schemas.Cause{Kind: f.Kind, Provider: f.Provider, Code: f.Code, Class: string(class), Line: f.Line}
+}
+
+// causeOfFailure is a failure as it is stored, with the class that the diagnoses give it.
 func (d *Dispatcher) causeOfFailure(f *channels.Failure) *schemas.Cause {
-	return &schemas.Cause{Kind: f.Kind, Provider: f.Provider, Code: f.Code, Class: string(d.Explain(f).Class), Line: f.Line}
+	return causeAs(f, d.Explain(f).Class)
 }
 
 // lacks are the reasons for which files did not go with the message.
