@@ -287,18 +287,10 @@ func note(r *Record) schemas.Text {
 		case StepRetry:
 			return schemas.Text{Zh: "第 " + n + " 次尝试未成功", En: "attempt " + n + " failed"}
 		case StepThrottled:
-			t := schemas.Text{Zh: "需要等待，不计入尝试次数", En: "has to wait, no attempt used up"}
-			if r.Cause == nil || r.Cause.Kind != "dispatcher" || r.Cause.Line == "" {
-				return t
+			if c := r.Cause; c != nil && c.Kind == "dispatcher" && (c.Code == "rate" || c.Code == "budget") && c.Line != "" {
+				return schemas.Text{Zh: "按 " + c.Line + " 的速率排队，等待轮到，不计入尝试次数", En: "waits for its turn at " + c.Line + ", no attempt used up"}
 			}
-			switch r.Cause.Code {
-			case "rate", "budget":
-				t = schemas.Text{
-					Zh: "按 " + r.Cause.Line + " 的速率排队，等待轮到，不计入尝试次数",
-					En: "waits for its turn at " + r.Cause.Line + ", no attempt used up",
-				}
-			}
-			return t
+			return schemas.Text{Zh: "需要等待，不计入尝试次数", En: "has to wait, no attempt used up"}
 		case StepRests:
 			return schemas.Text{Zh: "此前的消息失败后暂停向对方发送，等待试探，不计入尝试次数", En: "calls rest after others failed, one at a time tries again, no attempt used up"}
 		case StepRefused:
@@ -314,10 +306,9 @@ func note(r *Record) schemas.Text {
 	case schemas.Sending:
 		return schemas.Text{Zh: "第 " + n + " 次尝试开始", En: "attempt " + n + " begins"}
 	case schemas.Accepted:
-		if r.Step == StepTooLate {
-			return schemas.Text{Zh: "撤回来得太晚：第三方已接受" + zh(receipt), En: "the recall came too late: the third party has accepted it" + receipt}
-		}
 		switch r.Step {
+		case StepTooLate:
+			return schemas.Text{Zh: "撤回来得太晚：第三方已接受" + zh(receipt), En: "the recall came too late: the third party has accepted it" + receipt}
 		case StepReceipt:
 			return schemas.Text{Zh: "向第三方查询得知：已接受" + zh(receipt), En: "asked, the third party says: accepted" + receipt}
 		case StepReport:
