@@ -278,8 +278,8 @@ func readConsentsCSV(body []byte, most int, ps *problemList) ([]*consentLine, er
 
 // postReplies looks at what people sent back and records refusals.
 func (s *server) postReplies(w *answer, r *http.Request) error {
-	if m, err := modeOf(r.Header); err != nil || m != either {
-		return wrongMedia(text("Content-Type 应为 application/json", "Content-Type must be application/json"))
+	if err := onlyJSON(r.Header); err != nil {
+		return err
 	}
 	who, body, done, err := s.enter(w, r, want{role: RolePublish, also: RoleOperate, body: s.cfg.HTTP.MaxBody})
 	if err != nil {

@@ -229,8 +229,8 @@ const maxReason = 500
 const replayTimeout = 2 * time.Minute
 
 func (s *server) replay(w *answer, r *http.Request) error {
-	if m, err := modeOf(r.Header); err != nil || m != either {
-		return wrongMedia(text("Content-Type 应为 application/json", "Content-Type must be application/json"))
+	if err := onlyJSON(r.Header); err != nil {
+		return err
 	}
 	who, body, done, err := s.enter(w, r, want{role: RoleOperate, body: maxReplayBody})
 	if err != nil {

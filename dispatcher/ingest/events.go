@@ -91,6 +91,14 @@ func modeOf(h http.Header) (mode, error) {
 	return either, nil
 }
 
+// onlyJSON refuses a body that is not application/json, and one that is compressed.
+func onlyJSON(h http.Header) error {
+	if m, err := modeOf(h); err != nil || m != either {
+		return wrongMedia(text("Content-Type 应为 application/json", "Content-Type must be application/json"))
+	}
+	return nil
+}
+
 // postEvents stores all events of a request, or none.
 func (s *server) postEvents(w *answer, r *http.Request) error {
 	m, err := modeOf(r.Header)

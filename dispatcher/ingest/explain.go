@@ -29,8 +29,8 @@ type explainRequest struct {
 
 // explain puts a third party's words into words. Nothing is stored.
 func (s *server) explain(w *answer, r *http.Request) error {
-	if m, err := modeOf(r.Header); err != nil || m != either {
-		return wrongMedia(text("Content-Type 应为 application/json", "Content-Type must be application/json"))
+	if err := onlyJSON(r.Header); err != nil {
+		return err
 	}
 	_, body, done, err := s.enter(w, r, want{role: RoleOperate, body: maxExplainBody})
 	if err != nil {

@@ -37,8 +37,8 @@ type lintRequest struct {
 // lint judges a text by the rules in force. Nothing is stored, counted or sent, and no time is meant: quiet
 // hours and expiry are not judged. Any key may ask.
 func (s *server) lint(w *answer, r *http.Request) error {
-	if m, err := modeOf(r.Header); err != nil || m != either {
-		return wrongMedia(text("Content-Type 应为 application/json", "Content-Type must be application/json"))
+	if err := onlyJSON(r.Header); err != nil {
+		return err
 	}
 	who, body, done, err := s.enter(w, r, want{body: maxLintBody})
 	if err != nil {

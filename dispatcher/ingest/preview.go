@@ -30,8 +30,8 @@ type previewBody struct {
 
 // preview shows what each channel would be given to send. Nothing is stored or sent, nobody is asked.
 func (s *server) preview(w *answer, r *http.Request) error {
-	if m, err := modeOf(r.Header); err != nil || m != either {
-		return wrongMedia(text("Content-Type 应为 application/json", "Content-Type must be application/json"))
+	if err := onlyJSON(r.Header); err != nil {
+		return err
 	}
 	who, body, done, err := s.enter(w, r, want{role: RolePublish, also: RoleOperate, body: maxLintBody})
 	if err != nil {
