@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -312,6 +313,18 @@ func (s *server) tenantOf(r *http.Request, who caller) (string, error) {
 		return "", notYours(who, tenant)
 	case !slices.Contains(s.cfg.Tenants, tenant):
 		return "", invalid([]schemas.Problem{unknownTenant("/tenant")})
+	}
+	return tenant, nil
+}
+
+// judgedAs is the tenant whose rules judge a text: the one named, else the only one of the key; "" stands for the
+// default one. The error is the [*problem] of a key that may not act for it.
+func (c caller) judgedAs(tenant string) (string, error) {
+	if only := c.tenants(); tenant == "" && len(only) == 1 {
+		tenant = only[0] // the rules of the default tenant are none of this key's business
+	}
+	if as := cmp.Or(tenant, schemas.DefaultTenant); !c.allowsTenant(as) {
+		return "", notYours(c, as)
 	}
 	return tenant, nil
 }

@@ -53,11 +53,8 @@ func (s *server) lint(w *answer, r *http.Request) error {
 	if book == nil {
 		return unavailable()
 	}
-	if only := who.tenants(); q.Tenant == "" && len(only) == 1 {
-		q.Tenant = only[0] // the rules of the default tenant are none of this key's business
-	}
-	if tenant := cmp.Or(q.Tenant, schemas.DefaultTenant); !who.allowsTenant(tenant) {
-		return notYours(who, tenant)
+	if q.Tenant, err = who.judgedAs(q.Tenant); err != nil {
+		return err
 	}
 	if problems := q.check(s.cfg.Tenants); problems != nil {
 		return invalid(problems)

@@ -46,11 +46,8 @@ func (s *server) preview(w *answer, r *http.Request) error {
 	if book == nil {
 		return unavailable()
 	}
-	if only := who.tenants(); q.Tenant == "" && len(only) == 1 {
-		q.Tenant = only[0]
-	}
-	if tenant := cmp.Or(q.Tenant, schemas.DefaultTenant); !who.allowsTenant(tenant) {
-		return notYours(who, tenant)
+	if q.Tenant, err = who.judgedAs(q.Tenant); err != nil {
+		return err
 	}
 	if problems := q.check(s); problems != nil {
 		return invalid(problems)
@@ -75,11 +72,7 @@ func (q *previewRequest) check(s *server) (problems []schemas.Problem) {
 	if _, ok := s.d.Channels[q.Channel]; q.Channel != "" && !ok {
 		fail("/channel", "unknown", "没有配置通道 %q", "no channel %q is configured", q.Channel)
 	}
-	switch q.Category {
-	case "":
-		q.Category = schemas.Notification
-	case schemas.Verification, schemas.Notification, schemas.Marketing, schemas.Alert:
-	default:
+	if q.Category = cmp.Or(q.Category, schemas.Notification); !slices.Contains(schemas.Categories, q.Category) {
 		fail("/category", "enum", "只能是 verification、notification、marketing 或 alert", "must be verification, notification, marketing or alert")
 	}
 	if q.Tenant != "" && !slices.Contains(s.cfg.Tenants, q.Tenant) {
