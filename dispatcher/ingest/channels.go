@@ -104,19 +104,13 @@ func (s *server) listChannels(w *answer, r *http.Request) error {
 		return err
 	}
 	out := ChannelList{Time: now.UTC(), Channels: []ChannelItem{}, Held: held}
-	names := map[string]bool{}
-	for name := range known {
-		names[name] = true
-	}
 	for name := range s.d.Channels {
-		names[name] = true
-	}
-	for _, name := range slices.Sorted(maps.Keys(names)) {
-		weather, ok := known[name]
-		if !ok {
-			weather = s.station.None(now)
+		if _, ok := known[name]; !ok {
+			known[name] = s.station.None(now)
 		}
-		out.Channels = append(out.Channels, s.channelItem(name, weather, queued[name]))
+	}
+	for _, name := range slices.Sorted(maps.Keys(known)) {
+		out.Channels = append(out.Channels, s.channelItem(name, known[name], queued[name]))
 	}
 	writeJSON(w, http.StatusOK, mediaJSON, out)
 	return nil
