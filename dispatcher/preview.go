@@ -37,7 +37,7 @@ type Preview struct {
 	Text  string        `json:"text,omitzero"`
 	Rules *rules.Report `json:"rules,omitzero"`
 	Price *Price        `json:"price,omitzero"` // of an SMS, where a price is configured
-	// Delivery is the message as the channel gets it; for tests of this process, never shown.
+	// Delivery is the message as the channel gets it, addresses unmasked: not in the JSON.
 	Delivery *schemas.Delivery `json:"-"`
 }
 

@@ -12,6 +12,8 @@
 //	channels.go how the third parties are
 //	lint.go     what the rules say of a text
 //	preview.go  what would go out
+//	explain.go  third parties' replies in words, and those that no row knows
+//	attachments.go files for the events that are going to refer to them
 //	consents.go who agreed to what, and who refused
 //	unsubscribe.go the page behind a mail's link, by which its reader refuses more
 //	problem.go  how this API says no
