@@ -68,6 +68,7 @@ func loadConfig(file string) (*config, error) {
 	}
 	c.Broker.Defaults()
 	c.Dispatch.Defaults()
+	c.Attachments.Defaults()
 	for _, check := range []func() error{c.Broker.Check, c.Dispatch.Check, c.Log.check} {
 		if err := check(); err != nil {
 			return nil, badConfig(c.wrong("", err))
@@ -104,7 +105,6 @@ func (c *config) ingest() ingest.Config {
 	}
 	i.Defaults()
 	a := c.Attachments
-	a.Defaults()
 	i.Upload = ingest.Upload{Bucket: a.Object.Upload, MaxFile: a.MaxFileBytes, MaxAge: a.Object.MaxAge}
 	return i
 }

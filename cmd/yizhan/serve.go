@@ -130,10 +130,8 @@ func openService(ctx context.Context, c *config, roles []string, extra map[strin
 	if s.Broker, err = broker.Open(ctx, c.Broker, s.log); err != nil {
 		return nil, c.brokerError(err)
 	}
-	if up := c.Attachments.Object; up.Upload != "" {
-		a := c.Attachments
-		a.Defaults()
-		if err := s.Broker.MakeBucket(ctx, up.Upload, a.Object.MaxAge, a.Object.MaxBytes); err != nil {
+	if o := c.Attachments.Object; o.Upload != "" {
+		if err := s.Broker.MakeBucket(ctx, o.Upload, o.MaxAge, o.MaxBytes); err != nil {
 			return nil, c.wrong("", setting("/attachments/object/upload", "无法建立存储桶："+err.Error(), "the bucket cannot be made: "+err.Error()))
 		}
 	}
