@@ -19,7 +19,6 @@ import (
 	"github.com/yizhan-dev/yizhan/channels"
 	"github.com/yizhan-dev/yizhan/channels/explain"
 	"github.com/yizhan-dev/yizhan/dispatcher/ingest"
-	"github.com/yizhan-dev/yizhan/dispatcher/ledger"
 	"github.com/yizhan-dev/yizhan/schemas"
 )
 
@@ -275,21 +274,20 @@ func (u *ui) explained(line string, d channels.Diagnosis) {
 		head, c = tr("不认识", "not known")+tr("；", "; ")+head, red
 	}
 	u.printf("%s  %s\n", u.paint(bold, clean(clip(oneLine(line), 100))), u.paint(c, head))
-	w := d.Explained()
 	t := newTable()
 	t.add(tr("发生了什么", "What happened"), capital(say(d.Cause)))
 	t.add(tr("由谁处理", "Whose job"), capital(ownerWord(d.Owner)))
 	t.add(tr("现在怎么办", "What now"), capital(say(d.Remedy)))
-	u.also(t, &ledger.Told{AlsoZh: w.AlsoZh, AlsoEn: w.AlsoEn, Retry: w.Retry, WhenZh: w.WhenZh, WhenEn: w.WhenEn, Row: w.Row, Source: w.Source})
+	t.also(say(d.Also), say(d.When), d.Source)
 	t.print(u, "  ")
 }
 
 // also adds what a diagnosis says beyond cause, owner and remedy.
-func (u *ui) also(t *table, c *ledger.Told) {
+func (t *table) also(check, when, source string) {
 	for _, row := range []struct{ name, text string }{
-		{tr("另请检查", "Also check"), tr(c.AlsoZh, c.AlsoEn)},
-		{tr("重试时机", "Retry"), tr(c.WhenZh, c.WhenEn)},
-		{tr("依据", "Source"), c.Source},
+		{tr("另请检查", "Also check"), check},
+		{tr("重试时机", "Retry"), when},
+		{tr("依据", "Source"), source},
 	} {
 		if row.text != "" {
 			t.add(row.name, row.text)

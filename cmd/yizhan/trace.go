@@ -221,7 +221,7 @@ func (u *ui) delivery(d ledger.DeliveryStory) {
 	files := newTable()
 	for _, f := range d.Attachments {
 		if f.Lack != "" {
-			files.add(cell{tr("缺少附件", "Missing"), yellow}, f.Name, tr(f.Lack.Text().Zh, f.Lack.Text().En))
+			files.add(cell{tr("缺少附件", "Missing"), yellow}, f.Name, say(f.Lack.Text()))
 			continue
 		}
 		files.add(tr("附件", "Attachment"), f.Name, fmt.Sprintf(tr("%d 字节，%s，sha256 %s…", "%d bytes, %s, sha256 %s…"), f.Size, f.Type, f.SHA256[:min(12, len(f.SHA256))]))
@@ -326,7 +326,7 @@ func (u *ui) verdict(v verdict, cause *ledger.Told) {
 	t.add(tr("由谁处理", "Whose job"), capital(v.who))
 	t.add(tr("现在怎么办", "What now"), capital(v.now))
 	if cause != nil {
-		u.also(t, cause)
+		t.also(tr(cause.AlsoZh, cause.AlsoEn), tr(cause.WhenZh, cause.WhenEn), cause.Source)
 		if cause.Code != "" {
 			code := cause.Code
 			if cause.Provider != "" {
