@@ -180,9 +180,7 @@ func (u *ui) cause(c ingest.ChannelCause) {
 	}
 	u.printf("  %s\n", u.paint(yellow, clean(oneLine(head))))
 	t := newTable()
-	t.add(tr("原因", "Cause"), capital(say(c.Cause)))
-	t.add(tr("由谁处理", "Whose job"), capital(ownerWord(c.Owner)))
-	t.add(tr("怎么办", "What now"), capital(say(c.Remedy)))
+	t.why(c.Cause, c.Owner, c.Remedy)
 	t.print(u, "    ")
 }
 

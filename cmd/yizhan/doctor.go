@@ -225,11 +225,7 @@ func (d *doctor) examine(ctx context.Context, name string) (*examined, error) {
 		return nil, err
 	}
 	if !d.ui.json {
-		kind := t.Kind
-		if t.Provider != "" {
-			kind += tr("，", ", ") + t.Provider
-		}
-		d.ui.printf("%s\n", d.ui.paint(bold, tr("通道 ", "Channel ")+name)+tr("（", " (")+kind+tr("）", ")"))
+		d.ui.printf("%s\n", d.ui.channelTitle(name, t.Kind, t.Provider))
 	}
 	bar := d.ui.progress()
 	x := &channels.Examination{
@@ -264,6 +260,14 @@ func (d *doctor) examine(ctx context.Context, name string) (*examined, error) {
 		d.ui.printf("%s\n", countSteps(e))
 	}
 	return e, nil
+}
+
+// channelTitle is "Channel sms (sms, aliyun)".
+func (u *ui) channelTitle(name, kind, provider string) string {
+	if provider != "" {
+		kind += tr("，", ", ") + provider
+	}
+	return u.paint(bold, tr("通道 ", "Channel ")+name) + tr("（", " (") + kind + tr("）", ")")
 }
 
 func sendTest(ctx context.Context, ch channels.Channel, dl *schemas.Delivery) channels.Finding {
@@ -381,10 +385,15 @@ func (u *ui) step(s examinedStep) {
 		}
 		t.add(tr("原始信息", "Detail"), said)
 	}
-	t.add(tr("原因", "Cause"), capital(say(s.Cause)))
-	t.add(tr("由谁处理", "Whose job"), capital(ownerWord(s.Owner)))
-	t.add(tr("怎么办", "What now"), capital(say(s.Remedy)))
+	t.why(s.Cause, s.Owner, s.Remedy)
 	t.print(u, "    ")
+}
+
+// why adds what a diagnosis says of a failure.
+func (t *table) why(cause schemas.Text, owner string, remedy schemas.Text) {
+	t.add(tr("原因", "Cause"), capital(say(cause)))
+	t.add(tr("由谁处理", "Whose job"), capital(ownerWord(owner)))
+	t.add(tr("怎么办", "What now"), capital(say(remedy)))
 }
 
 // countSteps is "11 steps: 9 good, 1 to look at, 1 fails".

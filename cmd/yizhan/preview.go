@@ -222,11 +222,7 @@ func showPreviews(u *ui, list []dispatcher.Preview, raw bool) error {
 }
 
 func (u *ui) preview(p dispatcher.Preview) {
-	kind := p.Kind
-	if p.Provider != "" {
-		kind += tr("，", ", ") + p.Provider
-	}
-	u.printf("%s → %s\n", u.paint(bold, tr("通道 ", "Channel ")+p.Channel)+tr("（", " (")+kind+tr("）", ")"), p.To)
+	u.printf("%s → %s\n", u.channelTitle(p.Channel, p.Kind, p.Provider), p.To)
 	if p.Problem != nil {
 		u.printf("  %s%s\n", u.paint(red, tr("无法生成：", "no message: ")), clean(problemLine(*p.Problem)))
 		return
