@@ -28,6 +28,7 @@ type doctor struct {
 	conf      *config
 	open      map[string]channels.Channel
 	book      *rules.Book // nil when the rules cannot be read: then there are no templates to ask about
+	table     *explain.Table
 	dns       string
 	selectors []string
 	step      time.Duration
@@ -103,6 +104,9 @@ func (d *doctor) load(file string, names []string) error {
 	if d.book, err = d.conf.previewBook(); err != nil {
 		d.book = nil // broken rules are the business of `config check`
 	}
+	if d.table, err = d.conf.loadTable(); err != nil {
+		d.table = explain.Default() // as are broken diagnoses
+	}
 	return nil
 }
 
@@ -159,11 +163,12 @@ type examinedStep struct {
 // worst orders the levels.
 var worst = []channels.Level{channels.Unseen, channels.Good, channels.Doubtful, channels.Bad}
 
-func (e *examined) add(s channels.Step) examinedStep {
+// add adds a step, explained by a table.
+func (e *examined) add(s channels.Step, table *explain.Table) examinedStep {
 	out := examinedStep{ID: s.ID, Title: s.Title, Level: s.Level, Seen: s.Seen, TookMS: s.Took.Milliseconds()}
 	if s.Failure != nil {
 		out.Code, out.Line = s.Failure.Code, s.Failure.Line
-		why := explain.Default().Explain(s.Failure)
+		why := table.Explain(s.Failure)
 		if s.Advice == nil {
 			s.Advice = &why
 		}
@@ -236,7 +241,7 @@ func (d *doctor) examine(ctx context.Context, name string) (*examined, error) {
 		},
 		Report: func(s channels.Step) {
 			bar.clear()
-			if told := e.add(s); !d.ui.json {
+			if told := e.add(s, d.table); !d.ui.json {
 				d.ui.step(told)
 			}
 		},

@@ -30,6 +30,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/yizhan-dev/yizhan/channels/channeltest"
+	"github.com/yizhan-dev/yizhan/channels/explain"
 	"github.com/yizhan-dev/yizhan/channels/sandbox"
 )
 
@@ -526,6 +527,24 @@ func TestDoctorObeysTheGuard(t *testing.T) {
 	r := c.examine(t, "partner")
 	if r.code != exitProblem || called || !strings.Contains(r.out, "dispatcher:blocked-") {
 		t.Errorf("exit %d, called %v\n%s", r.code, called, r.out)
+	}
+}
+
+// What the users' own rows say is said here too; a broken table stops no examination.
+func TestDoctorExplainsByTheTableOfTheConfiguration(t *testing.T) {
+	c := newClinic(t)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(ln.Addr().String())
+	_ = ln.Close()
+	c.write(t, "yizhan.yaml", "explain: own.csv\nchannels:\n  mail: {kind: email, host: mail.example.com, port: "+port+", from: erp@example.com}\n")
+	for class, want := range map[string]string{"config": "Ask the network team", "no-class": "Check port (465/587)"} {
+		c.write(t, "own.csv", strings.Join(explain.Header()[:9], ",")+"\nemail,transport,net:refused,"+class+",Our firewall,Ask the network team,防火墙,找网络组,us\n")
+		if r := c.examine(t, "mail", "--lang", "en"); r.code != exitProblem || !strings.Contains(r.out, want) {
+			t.Errorf("exit %d, without %q\n%s%s", r.code, want, r.out, r.err)
+		}
 	}
 }
 

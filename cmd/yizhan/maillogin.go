@@ -55,7 +55,11 @@ func (c *config) mailLogin(ctx context.Context, u *ui, name string) error {
 		}
 	})
 	if f, ok := errors.AsType[*channels.Failure](err); ok {
-		d := explain.Default().Explain(f)
+		table, err := c.loadTable()
+		if err != nil {
+			table = explain.Default() // a broken one is the business of `config check`
+		}
+		d := table.Explain(f)
 		e := problemError("登录没有完成："+f.Line, "not signed in: "+f.Line)
 		if d.Known {
 			e.hint = d.Remedy
