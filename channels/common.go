@@ -1,6 +1,7 @@
 package channels
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -35,6 +36,34 @@ func (c Common) Check() error {
 	return nil
 }
 
+// Path is where a file is that yizhan.yaml names: a relative one starts at e.Dir.
+func (e Env) Path(file string) string {
+	if filepath.IsAbs(file) {
+		return file
+	}
+	return filepath.Join(e.Dir, file)
+}
+
+// Roots are the certificates to trust: those of the file (PEM) besides the system's; nil, without a file, is the system's.
+// The error is a [*schemas.Invalid] at key, the setting that names the file.
+func (e Env) Roots(key, file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(e.Path(file))
+	if err != nil {
+		return nil, BadSetting(key, "无法读取证书文件："+err.Error(), err.Error())
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil { // not on this platform
+		pool = x509.NewCertPool()
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, BadSetting(key, "文件 "+file+" 中没有可用的 PEM 证书", file+" holds no PEM certificate")
+	}
+	return pool, nil
+}
+
 // Secret reads a secret from the file (relative to e.Dir) or, when file is empty, from the
 // environment variable. Neither given is "" and no error. A trailing newline is not part of it.
 func (e Env) Secret(file, env string) (string, error) {
@@ -42,10 +71,7 @@ func (e Env) Secret(file, env string) (string, error) {
 	case file != "" && env != "":
 		return "", errors.New("give the secret by file or by environment variable, not both")
 	case file != "":
-		if !filepath.IsAbs(file) {
-			file = filepath.Join(e.Dir, file)
-		}
-		b, err := os.ReadFile(file)
+		b, err := os.ReadFile(e.Path(file))
 		if err != nil {
 			return "", fmt.Errorf("secret: %w", err)
 		}

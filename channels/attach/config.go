@@ -1,7 +1,6 @@
 package attach
 
 import (
-	"crypto/x509"
 	"fmt"
 	"mime"
 	"net/url"
@@ -244,23 +243,4 @@ func (c S3) check() error {
 		return channels.BadSetting("s3/region", "请填写地域，如 cn-hangzhou（MinIO 默认为 us-east-1）", "give the region, such as cn-hangzhou (MinIO: us-east-1)")
 	}
 	return nil
-}
-
-// rootsOf are the certificates to trust: those of the file besides the system's; nil is the system's.
-func rootsOf(env channels.Env, key, file string) (*x509.CertPool, error) {
-	if file == "" {
-		return nil, nil
-	}
-	pem, err := env.Secret(file, "")
-	if err != nil {
-		return nil, channels.BadSetting(key, "无法读取证书文件："+err.Error(), err.Error())
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	if !pool.AppendCertsFromPEM([]byte(pem)) {
-		return nil, channels.BadSetting(key, "文件中没有可用的 PEM 证书", "there is no PEM certificate in the file")
-	}
-	return pool, nil
 }

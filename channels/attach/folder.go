@@ -23,10 +23,7 @@ type folder struct {
 const maxReads = 32
 
 func openFolder(c File, env channels.Env) (*folder, error) {
-	root := c.Root
-	if !filepath.IsAbs(root) {
-		root = filepath.Join(env.Dir, root)
-	}
+	root := env.Path(c.Root)
 	info, err := os.Stat(root)
 	if err != nil {
 		return nil, channels.BadSetting("file/root", "无法读取该目录："+err.Error(), err.Error())

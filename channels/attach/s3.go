@@ -41,7 +41,7 @@ func openS3(c S3, env channels.Env) (*bucketStore, error) {
 	if err != nil || secret == "" {
 		return nil, badKey("s3/access_key_secret_file", err)
 	}
-	roots, err := rootsOf(env, "s3/ca_file", c.CAFile)
+	roots, err := env.Roots("s3/ca_file", c.CAFile)
 	if err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ type web struct {
 const maxConns = 16
 
 func openWeb(c HTTPS, env channels.Env) (*web, error) {
-	roots, err := rootsOf(env, "https/ca_file", c.CAFile)
+	roots, err := env.Roots("https/ca_file", c.CAFile)
 	if err != nil {
 		return nil, err
 	}

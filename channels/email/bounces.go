@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
@@ -155,13 +154,11 @@ func readFile(root *os.Root, name string) ([]byte, error) {
 }
 
 // settle checks the folder and makes its path absolute.
-func (b *Bounces) settle(dir string) error {
+func (b *Bounces) settle(env channels.Env) error {
 	if b.Maildir == "" {
 		return nil
 	}
-	if !filepath.IsAbs(b.Maildir) {
-		b.Maildir = filepath.Join(dir, b.Maildir)
-	}
+	b.Maildir = env.Path(b.Maildir)
 	info, err := os.Stat(b.Maildir)
 	if err == nil && !info.IsDir() {
 		err = errors.New("not a folder")

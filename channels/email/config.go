@@ -2,12 +2,10 @@ package email
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net"
 	"net/mail"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -130,7 +128,7 @@ func (c Config) settle(env channels.Env) (*settings, error) {
 	if err := c.Receipts.Check(false); err != nil {
 		return nil, err
 	}
-	if err := c.Bounces.settle(env.Dir); err != nil {
+	if err := c.Bounces.settle(env); err != nil {
 		return nil, err
 	}
 	s := &settings{Config: c, addr: net.JoinHostPort(c.Host, strconv.Itoa(c.Port)), provider: provider(c.Host), log: env.Log, files: env.Files}
@@ -171,7 +169,8 @@ func (c Config) settle(env channels.Env) (*settings, error) {
 		}
 	}
 	if c.TLS != "none" {
-		if s.tls, err = c.tlsConfig(env.Dir); err != nil {
+		s.tls = &tls.Config{ServerName: c.Host, MinVersion: tls.VersionTLS12}
+		if s.tls.RootCAs, err = env.Roots("ca_file", c.CAFile); err != nil {
 			return nil, err
 		}
 	}
@@ -212,32 +211,6 @@ func (c Config) check() error {
 		return channels.BadSetting("tls", "对其他主机使用 tls: none 须同时设置 insecure: true", "tls: none to another machine needs insecure: true")
 	}
 	return nil
-}
-
-func (c Config) tlsConfig(dir string) (*tls.Config, error) {
-	conf := &tls.Config{ServerName: c.Host, MinVersion: tls.VersionTLS12}
-	if c.CAFile == "" {
-		return conf, nil
-	}
-	pem, err := os.ReadFile(beside(dir, c.CAFile))
-	if err != nil {
-		return nil, channels.BadSetting("ca_file", "无法读取证书文件："+err.Error(), err.Error())
-	}
-	if conf.RootCAs, err = x509.SystemCertPool(); err != nil {
-		conf.RootCAs = x509.NewCertPool()
-	}
-	if !conf.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, channels.BadSetting("ca_file", "文件 "+c.CAFile+" 中没有可用的 PEM 证书", c.CAFile+" holds no PEM certificate")
-	}
-	return conf, nil
-}
-
-// beside is where a file is that yizhan.yaml names; relative ones start at its folder.
-func beside(dir, file string) string {
-	if filepath.IsAbs(file) {
-		return file
-	}
-	return filepath.Join(dir, file)
 }
 
 // ownAddress is an address of ours: it must do at every server, also at one without SMTPUTF8. key

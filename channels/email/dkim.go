@@ -61,7 +61,7 @@ func (d *DKIM) open(env channels.Env, from *mail.Address) (*signer, error) {
 		return nil, channels.BadSetting("dkim/domain", "须与发件人 from 同属一个组织域，否则 DMARC 不认可这个签名",
 			"must belong to the organisational domain of from, or DMARC takes no notice of the signature")
 	}
-	pem, err := os.ReadFile(beside(env.Dir, d.KeyFile))
+	pem, err := os.ReadFile(env.Path(d.KeyFile))
 	if err != nil {
 		return nil, channels.BadSetting("dkim/key_file", "无法读取私钥："+err.Error(), err.Error())
 	}

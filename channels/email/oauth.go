@@ -114,7 +114,7 @@ func (c Config) openTokens(env channels.Env, password string) (*tokens, error) {
 		}
 		return t, nil
 	}
-	keeper := &refreshToken{conf: o.config(t.secret), file: beside(env.Dir, o.RefreshTokenFile), log: env.Log}
+	keeper := &refreshToken{conf: o.config(t.secret), file: env.Path(o.RefreshTokenFile), log: env.Log}
 	t.fetch = func(ctx context.Context) (*oauth2.Token, error) {
 		return keeper.exchange(context.WithValue(ctx, oauth2.HTTPClient, client))
 	}
@@ -314,7 +314,7 @@ func Login(ctx context.Context, env channels.Env, decode func(any) error, show f
 	case s.OAuth.DeviceURL == "":
 		return channels.BadSetting("oauth/device_url", "登录须填写 device_url", "signing in needs device_url")
 	}
-	return s.login(context.WithValue(ctx, oauth2.HTTPClient, tokenClient()), s.OAuth.config(s.tokens.secret), beside(env.Dir, s.OAuth.RefreshTokenFile), show)
+	return s.login(context.WithValue(ctx, oauth2.HTTPClient, tokenClient()), s.OAuth.config(s.tokens.secret), env.Path(s.OAuth.RefreshTokenFile), show)
 }
 
 func (s *settings) login(ctx context.Context, conf *oauth2.Config, file string, show func(DeviceCode)) error {

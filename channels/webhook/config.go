@@ -2,8 +2,6 @@ package webhook
 
 import (
 	"crypto/tls"
-	"crypto/x509"
-	"fmt"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -109,7 +107,7 @@ func connect(env channels.Env, cfg Config, f format) (channels.Channel, error) {
 		w.reach = guard.PublicAndMe
 	}
 	var err error
-	if w.roots, err = roots(env, cfg.CAFile); err != nil {
+	if w.roots, err = env.Roots("ca_file", cfg.CAFile); err != nil {
 		return nil, err
 	}
 	if w.cert, err = certificate(env, cfg); err != nil {
@@ -186,25 +184,6 @@ func address(env channels.Env, cfg Config, r guard.Reach) (*url.URL, error) {
 func isLoopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && ip.IsLoopback()
-}
-
-// roots are the certificates to trust; nil is the system's.
-func roots(env channels.Env, file string) (*x509.CertPool, error) {
-	if file == "" {
-		return nil, nil
-	}
-	pem, err := env.Secret(file, "")
-	if err != nil {
-		return nil, channels.BadSetting("ca_file", "无法读取证书文件："+err.Error(), err.Error())
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		return nil, fmt.Errorf("webhook: %w", err)
-	}
-	if !pool.AppendCertsFromPEM([]byte(pem)) {
-		return nil, channels.BadSetting("ca_file", "文件中没有可用的 PEM 证书", "there is no PEM certificate in the file")
-	}
-	return pool, nil
 }
 
 // certificate is what we show to receivers that want to know who calls; nil is none.

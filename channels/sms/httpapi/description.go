@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net/url"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -137,21 +136,16 @@ var ofLookup = []string{"since", "until", "date", "page", "offset", "limit"}
 
 var name = regexp.MustCompile(`^[a-z][a-z0-9_]{0,39}$`)
 
-// open reads a description by the name of a shipped one, or from a file relative to dir.
-func open(api, dir string) (*description, error) {
+// open reads a description by the name of a shipped one, or from a file.
+func open(env channels.Env, api string) (*description, error) {
 	var b []byte
 	var err error
 	if name.MatchString(api) {
 		if b, err = shipped.ReadFile("apis/" + api + ".yaml"); err != nil {
 			return nil, fmt.Errorf("there is no description %q in this binary; it has %s; a file of your own is named with its path, such as ./%s.yaml", api, strings.Join(Shipped(), ", "), api)
 		}
-	} else {
-		if !filepath.IsAbs(api) {
-			api = filepath.Join(dir, api)
-		}
-		if b, err = os.ReadFile(api); err != nil {
-			return nil, err
-		}
+	} else if b, err = os.ReadFile(env.Path(api)); err != nil {
+		return nil, err
 	}
 	return parse(b)
 }

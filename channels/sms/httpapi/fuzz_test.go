@@ -20,7 +20,7 @@ func FuzzAnswer(f *testing.F) {
 	}
 	var apis []*Channel
 	for _, name := range Shipped() {
-		api, err := open(name, "")
+		api, err := open(channels.Env{}, name)
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -50,7 +50,7 @@ func FuzzReports(f *testing.F) {
 	f.Add(url.Values{"status": {"E"}}.Encode())
 	var apis []*Channel
 	for _, name := range Shipped() {
-		api, err := open(name, "")
+		api, err := open(channels.Env{}, name)
 		if err != nil {
 			f.Fatal(err)
 		}

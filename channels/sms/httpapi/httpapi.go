@@ -108,7 +108,7 @@ func New(env channels.Env, decode func(into any) error) (channels.Channel, error
 		return nil, channels.BadSetting("api", "请填写服务商接口描述："+strings.Join(Shipped(), "、")+"，或描述文件的路径",
 			"give the description of the provider's interface: "+strings.Join(Shipped(), ", ")+", or the path of a file")
 	}
-	api, err := open(cfg.API, env.Dir)
+	api, err := open(env, cfg.API)
 	if err != nil {
 		return nil, channels.BadSetting("api", "接口描述有误："+err.Error(), "the description of the interface is wrong: "+err.Error())
 	}
