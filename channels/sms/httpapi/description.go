@@ -20,8 +20,8 @@ import (
 //go:embed apis/*.yaml
 var shipped embed.FS
 
-// Shipped lists the descriptions in this binary.
-func Shipped() []string {
+// shippedNames lists the descriptions in this binary.
+func shippedNames() []string {
 	files, _ := shipped.ReadDir("apis")
 	var names []string
 	for _, f := range files {
@@ -142,7 +142,7 @@ func open(env channels.Env, api string) (*description, error) {
 	var err error
 	if name.MatchString(api) {
 		if b, err = shipped.ReadFile("apis/" + api + ".yaml"); err != nil {
-			return nil, fmt.Errorf("there is no description %q in this binary; it has %s; a file of your own is named with its path, such as ./%s.yaml", api, strings.Join(Shipped(), ", "), api)
+			return nil, fmt.Errorf("there is no description %q in this binary; it has %s; a file of your own is named with its path, such as ./%s.yaml", api, strings.Join(shippedNames(), ", "), api)
 		}
 	} else if b, err = os.ReadFile(env.Path(api)); err != nil {
 		return nil, err

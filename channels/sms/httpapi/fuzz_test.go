@@ -19,7 +19,7 @@ func FuzzAnswer(f *testing.F) {
 		f.Add(500, s)
 	}
 	var apis []*Channel
-	for _, name := range Shipped() {
+	for _, name := range shippedNames() {
 		api, err := open(channels.Env{}, name)
 		if err != nil {
 			f.Fatal(err)
@@ -49,7 +49,7 @@ func FuzzReports(f *testing.F) {
 	f.Add(`[{"report_status":{},"mobile":[]}]`)
 	f.Add(url.Values{"status": {"E"}}.Encode())
 	var apis []*Channel
-	for _, name := range Shipped() {
+	for _, name := range shippedNames() {
 		api, err := open(channels.Env{}, name)
 		if err != nil {
 			f.Fatal(err)

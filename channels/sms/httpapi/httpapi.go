@@ -105,8 +105,8 @@ func New(env channels.Env, decode func(into any) error) (channels.Channel, error
 		return nil, err
 	}
 	if cfg.API == "" {
-		return nil, channels.BadSetting("api", "请填写服务商接口描述："+strings.Join(Shipped(), "、")+"，或描述文件的路径",
-			"give the description of the provider's interface: "+strings.Join(Shipped(), ", ")+", or the path of a file")
+		return nil, channels.BadSetting("api", "请填写服务商接口描述："+strings.Join(shippedNames(), "、")+"，或描述文件的路径",
+			"give the description of the provider's interface: "+strings.Join(shippedNames(), ", ")+", or the path of a file")
 	}
 	api, err := open(env, cfg.API)
 	if err != nil {
