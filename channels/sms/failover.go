@@ -1,6 +1,7 @@
 package sms
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -124,16 +125,15 @@ type several struct {
 
 type member struct {
 	share
-	weight    int
-	ch        channels.Channel
-	traits    channels.Traits
-	breaker   channels.Breaker
-	primary   bool
-	accepted  atomic.Uint64
-	failed    atomic.Uint64
-	unknown   atomic.Uint64
-	passed    atomic.Uint64
-	signature string
+	weight   int
+	ch       channels.Channel
+	traits   channels.Traits
+	breaker  channels.Breaker
+	primary  bool
+	accepted atomic.Uint64
+	failed   atomic.Uint64
+	unknown  atomic.Uint64
+	passed   atomic.Uint64
 }
 
 func openSeveral(env channels.Env, section strictyaml.Section, providers map[string]channels.Factory) (_ channels.Channel, err error) {
@@ -260,7 +260,6 @@ func openMember(env channels.Env, part, whole strictyaml.Section, providers map[
 		return nil, within(at, err)
 	}
 	m.traits = m.ch.Traits()
-	m.signature = m.traits.Signature
 	return m, nil
 }
 
@@ -312,35 +311,31 @@ func (s *several) order(id string) []*member {
 		}
 	}
 	out := slices.Clone(s.members)
-	slices.SortStableFunc(out, func(a, b *member) int {
-		switch {
-		case score[a] < score[b]:
-			return -1
-		case score[a] > score[b]:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(out, func(a, b *member) int { return cmp.Compare(score[a], score[b]) })
 	return out
 }
 
-// fits is the delivery as the provider is to get it; false when the template is not at this provider. A template's plain
-// code is the first provider's.
+// code is the message's template code at the provider; false when the template is not there. A template's plain code is
+// the first provider's.
+func (m *member) code(msg *schemas.Message) (string, bool) {
+	own := schemas.Message{Codes: msg.Codes}
+	if m.primary {
+		own.Code = msg.Code
+	}
+	code := Code(&own, m.Name, m.traits.Provider)
+	return code, code != "" || msg.Code == "" && len(msg.Codes) == 0
+}
+
+// fits is the delivery as the provider is to get it; false when the template is not at this provider.
 func (s *several) fits(m *member, d *schemas.Delivery) (*schemas.Delivery, bool) {
-	code := d.Message.Codes[m.Name]
-	if code == "" {
-		code = d.Message.Codes[m.traits.Provider]
-	}
-	if code == "" && m.primary {
-		code = d.Message.Code
-	}
-	if code == "" && (d.Message.Code != "" || len(d.Message.Codes) > 0) {
+	code, ok := m.code(&d.Message)
+	if !ok {
 		return nil, false
 	}
 	own := *d
 	own.Message.Code, own.Message.Codes = code, nil
 	if own.Message.Signature == s.traits.Signature {
-		own.Message.Signature = m.signature
+		own.Message.Signature = m.traits.Signature
 	}
 	return &own, true
 }

@@ -100,11 +100,11 @@ func (s *shadow) run(ctx context.Context) {
 func (s *shadow) check(ctx context.Context, d *schemas.Delivery) *channels.Failure {
 	ctx, cancel := context.WithTimeout(ctx, shadowTimeout)
 	defer cancel()
-	code := Code(&schemas.Message{Codes: d.Message.Codes}, s.m.Name, s.m.traits.Provider)
-	if code == "" && (d.Message.Code != "" || len(d.Message.Codes) > 0) {
-		return Ours("dispatcher:no-template-code", channels.Content) // the plain code is another provider's
+	code, ok := s.m.code(&d.Message)
+	if !ok {
+		return Ours("dispatcher:no-template-code", channels.Content)
 	}
-	d.Message.Code, d.Message.Codes, d.Message.Signature = code, nil, s.m.signature
+	d.Message.Code, d.Message.Codes, d.Message.Signature = code, nil, s.m.traits.Signature
 	for _, v := range d.Message.Params {
 		if v == "" {
 			return Ours("dispatcher:bad-params", channels.Content)
@@ -136,12 +136,10 @@ func (s *shadow) note(d *schemas.Delivery, f *channels.Failure) {
 	}
 	s.mu.Unlock()
 	shadowTotal.WithLabelValues(s.channel, result).Inc()
-	fields := []zap.Field{
-		zap.String("delivery", d.ID), zap.String("provider", s.m.Name),
-		zap.Int("parts", Segments(s.m.signature, d.Message.Text)),
-	}
+	parts := Segments(s.m.traits.Signature, d.Message.Text)
+	fields := []zap.Field{zap.String("delivery", d.ID), zap.String("provider", s.m.Name), zap.Int("parts", parts)}
 	if s.m.Price != nil {
-		fields = append(fields, zap.String("cost", s.m.cost(Segments(s.m.signature, d.Message.Text))))
+		fields = append(fields, zap.String("cost", s.m.cost(parts)))
 	}
 	if f == nil {
 		s.log.Debug("shadow check", fields...)
