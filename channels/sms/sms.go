@@ -96,6 +96,16 @@ func Asked(f *channels.Failure) *channels.Failure {
 	return f
 }
 
+// Better keeps of two records of one message the one that says most for the recipient: one delivered is enough.
+func Better(a, b channels.Lookup) channels.Lookup {
+	if a.Found && rank[a.State] >= rank[b.State] {
+		return a
+	}
+	return b
+}
+
+var rank = map[schemas.State]int{schemas.Undelivered: 1, schemas.Accepted: 2, schemas.Delivered: 3}
+
 // Carrier says whether the code of a receipt is a carrier's own, passed through by the platform: a status word of
 // SMPP or CMPP, or two letters and four digits ("MK:0001").
 func Carrier(code string) bool {

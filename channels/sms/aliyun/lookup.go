@@ -60,7 +60,7 @@ func (c *Channel) Lookup(ctx context.Context, d *schemas.Delivery, since time.Ti
 			}
 			for _, r := range rows {
 				if r.OutId == d.ID && !before(r.SendDate, since) {
-					found = better(found, r)
+					found = sms.Better(found, fate(r))
 				}
 			}
 			if len(rows) < pageSize {
@@ -98,8 +98,8 @@ func before(sent string, since time.Time) bool {
 	return err == nil && t.Before(since)
 }
 
-// better keeps the record that says most for the recipient: one delivered message is enough.
-func better(had channels.Lookup, r dysmsapi.SmsSendDetailDTO) channels.Lookup {
+// fate is what one record says.
+func fate(r dysmsapi.SmsSendDetailDTO) channels.Lookup {
 	l := channels.Lookup{Found: true, State: schemas.Accepted}
 	switch r.SendStatus {
 	case statusDelivered:
@@ -109,13 +109,8 @@ func better(had channels.Lookup, r dysmsapi.SmsSendDetailDTO) channels.Lookup {
 		l.Failure = undelivered(r.ErrCode, "")
 	}
 	l.Receipt.Reply = channels.Line(strings.TrimSpace(fmt.Sprintf("SendStatus %d %s", r.SendStatus, r.ErrCode)))
-	if had.Found && rank[had.State] >= rank[l.State] {
-		return had
-	}
 	return l
 }
-
-var rank = map[schemas.State]int{schemas.Undelivered: 1, schemas.Accepted: 2, schemas.Delivered: 3}
 
 // undelivered is the failure that a receipt reports: code is its err_code, the platform's or a
 // carrier's own (help.aliyun.com/document_detail/101347.html).

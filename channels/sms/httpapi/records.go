@@ -51,7 +51,7 @@ func (c *Channel) lookup(ctx context.Context, d *schemas.Delivery, since time.Ti
 			if t := l.Records.Time.when(at); !t.IsZero() && t.Before(since) {
 				continue // of an earlier sending of the same delivery
 			}
-			found = better(found, c.fate(l.Records, at))
+			found = sms.Better(found, c.fate(l.Records, at))
 		}
 		if l.PageSize == 0 || len(list.items) < l.PageSize {
 			break
@@ -124,16 +124,6 @@ func (c *Channel) undelivered(r records, at scope) *channels.Failure {
 		class = channels.Permanent // a receipt is certain
 	}
 	return &channels.Failure{Kind: kind, Provider: c.api.Provider + "-receipt", Code: code, Class: class, Line: channels.Line(r.Message.str(at))}
-}
-
-var rank = map[schemas.State]int{schemas.Undelivered: 1, schemas.Accepted: 2, schemas.Delivered: 3}
-
-// better keeps the record that says most for the recipient: one delivered message is enough.
-func better(a, b channels.Lookup) channels.Lookup {
-	if a.Found && rank[a.State] >= rank[b.State] {
-		return a
-	}
-	return b
 }
 
 var errNoPush = errors.New("not a push of this provider")
