@@ -127,8 +127,7 @@ var messageIDs = regexp.MustCompile(`(?i)message-id:?\s*(?:</[a-z]+>)?\s*(?:<|&l
 
 // ours is the delivery id when a Message-ID is one that this channel gives.
 func (s *settings) ours(left, domain string) string {
-	_, own, _ := strings.Cut(s.from.Address, "@")
-	if schemas.IDToken(left) == "" || !strings.EqualFold(domain, own) {
+	if schemas.IDToken(left) == "" || !strings.EqualFold(domain, domainOf(s.from)) {
 		return ""
 	}
 	return left
@@ -190,7 +189,7 @@ func replyIn(words string) string {
 	m := replyForm.FindStringSubmatch(words)
 	switch {
 	case m == nil:
-		for _, e := range enhancedPattern.FindAllStringSubmatch(words, 1) {
+		if e := enhancedPattern.FindStringSubmatch(words); e != nil {
 			return e[1]
 		}
 		return ""

@@ -51,13 +51,12 @@ func (s *signer) sign(mail []byte) ([]byte, error) {
 var selectorForm = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$`)
 
 func (d *DKIM) open(env channels.Env, from *mail.Address) (*signer, error) {
-	sender := from.Address[strings.LastIndexByte(from.Address, '@')+1:]
 	switch {
 	case !selectorForm.MatchString(d.Selector):
 		return nil, channels.BadSetting("dkim/selector", "请填写选择器，如 yizhan2026", "want a selector, such as yizhan2026")
 	case !selectorForm.MatchString(d.Domain):
 		return nil, channels.BadSetting("dkim/domain", "请填写域名", "want a domain")
-	case organisation(d.Domain) != organisation(sender):
+	case organisation(d.Domain) != organisation(domainOf(from)):
 		return nil, channels.BadSetting("dkim/domain", "须与发件人 from 同属一个组织域，否则 DMARC 不认可这个签名",
 			"must belong to the organisational domain of from, or DMARC takes no notice of the signature")
 	}

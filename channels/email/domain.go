@@ -36,7 +36,7 @@ const maxSPF = 10
 // examineSender looks at what the domain of the sender says in DNS. The names end in a dot: the search list of this
 // machine is none of the receivers' business.
 func (c *channel) examineSender(ctx context.Context, x *channels.Examination) {
-	s := senderDomain{x: x, provider: c.provider, domain: c.from.Address[strings.LastIndexByte(c.from.Address, '@')+1:]}
+	s := senderDomain{x: x, provider: c.provider, domain: domainOf(c.from)}
 	if !public(s.domain) {
 		x.Step(ctx, "dns.mx", channels.Text("发件域", "Sender’s domain"), func(context.Context) channels.Finding {
 			return channels.Finding{Level: channels.Unseen, Seen: channels.Text("%[1]s 不是公网域名，不检查 MX、SPF、DKIM、DMARC", "%[1]s is no public domain: no MX, SPF, DKIM or DMARC to look at", s.domain)}
@@ -265,7 +265,7 @@ func tag(record, name string) (string, bool) {
 func (s *senderDomain) dmarc(ctx context.Context, spf bool) channels.Finding {
 	at := s.domain
 	record, err := s.dmarcRecord(ctx, at)
-	if org, e := publicsuffix.EffectiveTLDPlusOne(s.domain); err == nil && record == "" && e == nil && org != s.domain {
+	if org := organisation(s.domain); err == nil && record == "" && !strings.EqualFold(org, s.domain) {
 		at = org
 		record, err = s.dmarcRecord(ctx, at)
 	}

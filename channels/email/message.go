@@ -105,7 +105,7 @@ func (s *settings) header(d *schemas.Delivery, now time.Time) (*mail.Msg, *netma
 	if s.replyTo != nil {
 		msg.SetAddrHeaderFromMailAddress(mail.HeaderReplyTo, s.replyTo)
 	}
-	msg.SetMessageIDWithValue(d.ID + s.from.Address[strings.LastIndexByte(s.from.Address, '@'):])
+	msg.SetMessageIDWithValue(d.ID + "@" + domainOf(s.from))
 	msg.SetDateWithValue(now)
 	msg.Subject(d.Message.Subject)
 	// RFC 3834 section 5 and MS-OXCMAIL 2.1.3.2.20: nobody's absence note comes back to us.
@@ -180,6 +180,9 @@ func parseAddress(s string) (*netmail.Address, error) {
 	}
 	return a, nil
 }
+
+// domainOf is what stands behind the @ of an address.
+func domainOf(a *netmail.Address) string { return a.Address[strings.LastIndexByte(a.Address, '@')+1:] }
 
 func ascii(s string) bool {
 	for i := range len(s) {
