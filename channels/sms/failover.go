@@ -469,11 +469,9 @@ func (a asking) Lookup(ctx context.Context, d *schemas.Delivery, since time.Time
 			failed = err
 		case l.Found:
 			l.Receipt.Provider = m.Name
-			if !found.Found || l.State == schemas.Delivered {
-				found = l
-			}
+			found = Better(found, l)
 		}
-		if found.Found && found.State == schemas.Delivered {
+		if found.State == schemas.Delivered {
 			break
 		}
 	}

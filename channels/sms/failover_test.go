@@ -359,6 +359,8 @@ func TestLookupOfSeveral(t *testing.T) {
 		"a does not, b has no query":       {absent, nil, "", true},
 		"a has it, b has no query":         {found(schemas.Accepted), nil, schemas.Accepted, false},
 		"a failed to deliver, b delivered": {found(schemas.Undelivered), found(schemas.Delivered), schemas.Delivered, false},
+		"a failed to deliver, b has it":    {found(schemas.Undelivered), found(schemas.Accepted), schemas.Accepted, false},
+		"b failed to deliver, a has it":    {found(schemas.Accepted), found(schemas.Undelivered), schemas.Accepted, false},
 	} {
 		ch := mustStand(t, two, map[string]*fake{"a": {lookup: c.a}, "b": {lookup: c.b}})
 		rc, ok := ch.(channels.Reconciler)
