@@ -17,7 +17,7 @@ import (
 
 // letter is a mail with files. go-mail writes the header and we the body: it gives nested multiparts either
 // one boundary for all of them, which no reader can take apart, or random ones, which would make another mail of
-// each attempt. The files are encoded while they are written, so that they are in memory once.
+// each attempt. The files are encoded straight into the mail, without a copy of each in between.
 //
 //	multipart/mixed
 //	├── multipart/related            only with images inside the HTML
