@@ -79,10 +79,7 @@ func get(ctx context.Context, client *http.Client, u *url.URL, header http.Heade
 	if err == nil {
 		return res, nil
 	}
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
-		err = wrapped.Err
-	}
+	err = channels.WithoutURL(err)
 	if errors.Is(err, ssrf.ErrProhibitedIP) || errors.Is(err, ssrf.ErrProhibitedPort) || errors.Is(err, ssrf.ErrProhibitedNetwork) {
 		return nil, &lack{channels.Denied, err}
 	}
