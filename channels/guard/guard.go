@@ -83,7 +83,7 @@ func New(r Reach) Control {
 // NewTransport makes a transport that connects where the guard allows and nowhere else. No proxy:
 // through one, the guard would see the proxy's address only. conns bounds the connections to one host,
 // answer is how long the header of an answer may take; roots nil are the system's.
-func NewTransport(check Control, roots *x509.CertPool, conns int, answer time.Duration) http.RoundTripper {
+func NewTransport(check Control, roots *x509.CertPool, conns int, answer time.Duration) channels.Transport {
 	dialer := &net.Dialer{Timeout: connectTimeout, Control: check}
 	return channels.NewTransport(&http.Transport{
 		Proxy:                  nil,

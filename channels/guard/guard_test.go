@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -12,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/yizhan-dev/yizhan/channels"
 	"github.com/yizhan-dev/yizhan/channels/channeltest"
 )
 
@@ -107,12 +105,11 @@ func dial(ctx context.Context, dns *net.Resolver, host string) (passed []string,
 }
 
 func TestNoProxyAndOldTLS(t *testing.T) {
-	tr := NewTransport(New(Public), nil, 1, time.Second).(channels.Transport)
+	tr := NewTransport(New(Public), nil, 1, time.Second)
 	if tr.Proxy != nil {
 		t.Error("a proxy from the environment would hide the address from the guard")
 	}
 	if tr.TLSClientConfig.MinVersion < 0x0303 || tr.TLSClientConfig.InsecureSkipVerify {
 		t.Errorf("TLS = %+v, want 1.2 or newer, verified", tr.TLSClientConfig)
 	}
-	var _ http.RoundTripper = tr
 }

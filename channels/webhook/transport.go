@@ -38,7 +38,7 @@ type way struct {
 // client makes a client that connects where the guard allows, and follows no redirect: that would carry the
 // message to an address that nobody configured. Proxies of the environment do not count.
 func (w way) client() *http.Client {
-	t := guard.NewTransport(guard.New(w.reach), w.roots, w.conns, w.answer).(channels.Transport)
+	t := guard.NewTransport(guard.New(w.reach), w.roots, w.conns, w.answer)
 	t.MaxIdleConns = max(maxIdle, w.conns)
 	if w.cert != nil {
 		t.TLSClientConfig.Certificates = []tls.Certificate{*w.cert}
