@@ -2,10 +2,10 @@ package sandbox
 
 import "github.com/yizhan-dev/yizhan/schemas"
 
-// Case is one failure that can be had from the SMS stand-in by sending to a number.
+// Case is one failure that can be had from a stand-in by what a message says or where it goes.
 type Case struct {
-	Number string       // mainland, bare 11 digits
-	Code   string       // Aliyun's code, or the condition that the sender sees
+	Number string       // mainland, bare 11 digits; or a part of a mail address, a webhook's path, a robot's [simulate X]
+	Code   string       // Aliyun's or the reply's code, or the condition that the sender sees
 	What   schemas.Text // what the stand-in does
 	// Tencent and Huawei are the codes of the other look-alikes; "" where what happens has no code.
 	Tencent, Huawei string
