@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -62,6 +63,12 @@ func (e Env) Roots(key, file string) (*x509.CertPool, error) {
 		return nil, BadSetting(key, "文件 "+file+" 中没有可用的 PEM 证书", file+" holds no PEM certificate")
 	}
 	return pool, nil
+}
+
+// Loopback says whether a host, a name or an address, is this machine itself.
+func Loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 // Secret reads a secret from the file (relative to e.Dir) or, when file is empty, from the

@@ -202,7 +202,7 @@ func (c Config) check() error {
 		return channels.BadSetting("attachments_missing", "只能是 send 或 fail", "want send or fail")
 	case c.AttachmentsAttempts < 1 || c.AttachmentsAttempts > maxAttempts:
 		return channels.BadSetting("attachments_attempts", fmt.Sprintf("应在 1 到 %d 之间", maxAttempts), fmt.Sprintf("want 1 to %d", maxAttempts))
-	case c.TLS != "none" || loopback(c.Host):
+	case c.TLS != "none" || channels.Loopback(c.Host):
 		return nil
 	case c.Username != "":
 		return channels.BadSetting("tls", "tls: none 会以明文发送密码，请使用 implicit 或 starttls",
@@ -224,11 +224,6 @@ func ownAddress(key, s string) (*mail.Address, error) {
 		return nil, channels.BadSetting(key, "邮件地址 @ 之前的部分只能使用英文字符", errAddress.Error()+": the part before the @ must be ASCII")
 	}
 	return a, nil
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // heloName is the machine's name where servers will take it for one; "localhost" otherwise.

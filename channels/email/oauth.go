@@ -144,7 +144,7 @@ func tokenClient() *http.Client {
 
 func safeURL(s string) bool {
 	u, err := url.Parse(s)
-	return err == nil && u.Host != "" && u.User == nil && (u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname()))
+	return err == nil && u.Host != "" && u.User == nil && (u.Scheme == "https" || u.Scheme == "http" && channels.Loopback(u.Hostname()))
 }
 
 // get returns a token other than refused, and whether it is an older one that was kept. Only one caller at a time

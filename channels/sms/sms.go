@@ -6,7 +6,6 @@ package sms
 import (
 	"cmp"
 	"maps"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -129,17 +128,12 @@ func Endpoint(s string) (*url.URL, error) {
 		return nil, channels.BadSetting("endpoint",
 			"接入点应为域名或 https://域名，不含路径和账号", "the endpoint must be a host or https://host, without path or user")
 	}
-	if u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname()) {
+	if u.Scheme == "https" || u.Scheme == "http" && channels.Loopback(u.Hostname()) {
 		u.Path = ""
 		return u, nil
 	}
 	return nil, channels.BadSetting("endpoint",
 		"接入点必须使用 https（仅本机回环地址可用 http）", "the endpoint must use https (http is for loopback addresses only)")
-}
-
-func loopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 // Secret reads the secret that setting names with setting+"_file" or setting+"_env", which are file and variable; the

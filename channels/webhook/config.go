@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"crypto/tls"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -172,18 +171,13 @@ func address(env channels.Env, cfg Config, r guard.Reach) (*url.URL, error) {
 		return nil, channels.BadSetting("url", "请填写完整的 https 地址", "give a complete https address")
 	case u.User != nil:
 		return nil, channels.BadSetting("url", "地址中不得包含用户名和密码", "the address must not hold a user name or password")
-	case u.Scheme == "http" && r != guard.Everywhere && !(r == guard.PublicAndMe && isLoopback(u.Hostname())):
+	case u.Scheme == "http" && r != guard.Everywhere && !(r == guard.PublicAndMe && channels.Loopback(u.Hostname())):
 		return nil, channels.BadSetting("url",
 			"地址必须使用 https；内网地址如需使用 http，请设置 allow_private: true",
 			"the address must be https; for http within your own network set allow_private: true")
 	}
 	u.Fragment = ""
 	return u, nil
-}
-
-func isLoopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 // certificate is what we show to receivers that want to know who calls; nil is none.
