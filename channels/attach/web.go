@@ -43,7 +43,7 @@ func openWeb(c HTTPS, env channels.Env) (*web, error) {
 
 func (w *web) open(ctx context.Context, u *url.URL) (io.ReadCloser, int64, error) {
 	host := strings.ToLower(u.Hostname())
-	if !slices.ContainsFunc(w.hosts, func(p string) bool { return covers(p, host) }) {
+	if !slices.ContainsFunc(w.hosts, func(p string) bool { return guard.Covers(p, host) }) {
 		return nil, 0, lackf(channels.Denied, "%s is not among attachments.https.hosts", host)
 	}
 	res, err := get(ctx, w.client, u, nil)
@@ -55,14 +55,6 @@ func (w *web) open(ctx context.Context, u *url.URL) (io.ReadCloser, int64, error
 		return nil, 0, status(res.StatusCode, "")
 	}
 	return res.Body, res.ContentLength, nil
-}
-
-// covers says whether a pattern of https.hosts takes the host.
-func covers(pattern, host string) bool {
-	if suffix, wild := strings.CutPrefix(pattern, "*"); wild {
-		return strings.HasSuffix(host, suffix) && len(host) > len(suffix)
-	}
-	return strings.Trim(pattern, "[]") == host
 }
 
 // get makes a request; its error shows no path and no query, which may be a credential.

@@ -3,10 +3,12 @@ package webhook
 import (
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/yizhan-dev/yizhan/channels"
+	"github.com/yizhan-dev/yizhan/channels/guard"
 	"github.com/yizhan-dev/yizhan/schemas"
 )
 
@@ -54,16 +56,6 @@ func isPort(s string) bool {
 	return s == "" || err == nil && n > 0
 }
 
-// allows says whether a host, in lower case, is among them.
-func (d Destinations) allows(host string) bool {
-	for _, h := range d.Hosts {
-		if below, ok := strings.CutPrefix(h, "*"); ok && strings.HasSuffix(host, below) && len(host) > len(below) || h == host {
-			return true
-		}
-	}
-	return false
-}
-
 // chosen is the address that an event gave, or why it cannot be used. The reason names the host only.
 func (d *Destinations) chosen(given string) (*url.URL, *channels.Failure) {
 	refuse := func(line string) (*url.URL, *channels.Failure) {
@@ -77,7 +69,7 @@ func (d *Destinations) chosen(given string) (*url.URL, *channels.Failure) {
 		return refuse("the event's address is not a complete https address")
 	}
 	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
-	if !isHost(host) || !d.allows(host) {
+	if !isHost(host) || !slices.ContainsFunc(d.Hosts, func(p string) bool { return guard.Covers(p, host) }) {
 		return refuse("host " + host + " is not among destinations.hosts")
 	}
 	port := u.Port()
