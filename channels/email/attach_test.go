@@ -9,8 +9,6 @@ import (
 	"mime/multipart"
 	"mime/quotedprintable"
 	"net/mail"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -141,20 +139,7 @@ func TestLetterGolden(t *testing.T) {
 					t.Errorf("a line of %d characters, or with half a line end: %q", len(line), line)
 				}
 			}
-			got = strings.ReplaceAll(got, "\r\n", "\n")
-			file := filepath.Join("testdata", name+".eml")
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got != string(want) {
-				t.Errorf("%s differs (run with -update and look at the diff); got\n%s", file, got)
-			}
+			golden(t, name, got)
 		})
 	}
 }

@@ -54,21 +54,27 @@ func TestMessageGolden(t *testing.T) {
 			if _, err := msg.WriteTo(&b); err != nil {
 				t.Fatal(err)
 			}
-			got := strings.ReplaceAll(b.String(), "\r\n", "\n")
-			file := filepath.Join("testdata", name+".eml")
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got != string(want) {
-				t.Errorf("%s differs (run with -update and look at the diff); got\n%s", file, got)
-			}
+			golden(t, name, b.String())
 		})
+	}
+}
+
+// golden compares a mail with its file in testdata, which has the line ends of a text.
+func golden(t *testing.T, name, mail string) {
+	t.Helper()
+	got := strings.ReplaceAll(mail, "\r\n", "\n")
+	file := filepath.Join("testdata", name+".eml")
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs (run with -update and look at the diff); got\n%s", file, got)
 	}
 }
 
