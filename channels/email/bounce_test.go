@@ -107,18 +107,21 @@ func TestABounceTellsWhenAndInWhoseWords(t *testing.T) {
 
 // The mail that we send is the one that we recognise.
 func TestTheMessageIDThatIsSentIsRecognised(t *testing.T) {
-	c := bouncing(t)
-	d := &schemas.Delivery{ID: bouncedID, To: schemas.Recipient{Email: "wang@example.net"}, Message: schemas.Message{Text: "x"}}
-	msg, _, err := c.build(d, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var b strings.Builder
-	if _, err := msg.WriteTo(&b); err != nil {
-		t.Fatal(err)
-	}
-	if got := c.ownID([]byte(b.String())); got != bouncedID {
-		t.Errorf("found %q in\n%s", got, b.String())
+	for _, from := range []string{"erp@Example.com", "erp@factory@example.com"} { // the latter is "erp@factory"@example.com on the wire
+		c := bouncing(t)
+		c.from.Address = from
+		d := &schemas.Delivery{ID: bouncedID, To: schemas.Recipient{Email: "wang@example.net"}, Message: schemas.Message{Text: "x"}}
+		msg, _, err := c.build(d, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b strings.Builder
+		if _, err := msg.WriteTo(&b); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.ownID([]byte(b.String())); got != bouncedID {
+			t.Errorf("found %q in\n%s", got, b.String())
+		}
 	}
 }
 

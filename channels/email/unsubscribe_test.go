@@ -33,7 +33,7 @@ func promotion(n int) *schemas.Delivery {
 	return d
 }
 
-// header composes a mail and reads one header back.
+// headers composes a mail and reads its headers back.
 func headers(t testing.TB, ch *channel, d *schemas.Delivery) mail.Header {
 	t.Helper()
 	m, err := ch.compose(d, nil, noon)

@@ -696,7 +696,7 @@ providers:
 		r, err := open().Send(t.Context(), d)
 		want := []string{"tencent", "huawei"}[i]
 		items, _, _ := inbox.List(sandbox.Filter{Delivery: d.ID}, 10, 0)
-		if err != nil || r.Provider != want || r.Passed != map[string]string{"tencent": "aliyun SignatureDoesNotMatch", "huawei": "aliyun SignatureDoesNotMatch"}[want] || len(items) != 1 {
+		if err != nil || r.Provider != want || r.Passed != "aliyun SignatureDoesNotMatch" || len(items) != 1 {
 			t.Errorf("%+v, %v, taken %d times; want %s", r, err, len(items), want)
 		}
 		if len(items) == 1 && !strings.Contains(items[0].Text, "canary-body-7391") {

@@ -403,9 +403,10 @@ func TestCompleteLookup(t *testing.T) {
 	if l, err := rc.Lookup(t.Context(), d, time.Now()); err != nil || !l.Found || l.State != schemas.Accepted {
 		t.Errorf("%+v, %v; want accepted", l, err)
 	}
+	rows[110]["uid"] = "110"
 	rows = append(rows, make([]m, 50*maxPages)...)
-	if l, err := rc.Lookup(t.Context(), d, time.Now()); err == nil && !l.Found {
-		t.Errorf("%+v: what could not be looked through is no absence", l)
+	if l, err := rc.Lookup(t.Context(), d, time.Now()); err == nil || channels.Explain(err).Code != "dispatcher:lookup-too-long" {
+		t.Errorf("%+v, %v: what could not be looked through is no absence", l, err)
 	}
 }
 
