@@ -39,6 +39,11 @@ type File struct {
 	Line string
 }
 
+// Missing is a file that cannot be had, with what its event says of it.
+func Missing(a schemas.Attachment, why Lack, line string) File {
+	return File{Attached: Attached{Name: a.Name, Type: a.Type, Size: a.Size, SHA256: a.SHA256, Lack: why}, CID: a.CID, Line: line}
+}
+
 // Attached is what is told about an attachment of a message that went, without where it is stored.
 type Attached struct {
 	Name   string `json:"name"`

@@ -136,10 +136,7 @@ func (s *Store) bound(a schemas.Attachment) int64 {
 }
 
 func missing(a schemas.Attachment, err error) channels.File {
-	return channels.File{
-		Attached: channels.Attached{Name: a.Name, Type: a.Type, Size: a.Size, SHA256: a.SHA256, Lack: whyNot(err)},
-		CID:      a.CID, Line: channels.Line(err.Error()),
-	}
+	return channels.Missing(a, whyNot(err), channels.Line(err.Error()))
 }
 
 // fetch reads one file of at most room bytes and checks it.

@@ -44,7 +44,7 @@ func (c *channel) fetch(ctx context.Context, d *schemas.Delivery) (*channels.Fet
 	if c.files == nil {
 		got = &channels.Fetched{Files: make([]channels.File, len(list))}
 		for i, a := range list {
-			got.Files[i] = channels.File{Attached: channels.Attached{Name: a.Name, Type: a.Type, Size: a.Size, SHA256: a.SHA256, Lack: channels.NotSetUp}, CID: a.CID}
+			got.Files[i] = channels.Missing(a, channels.NotSetUp, "")
 		}
 	} else {
 		// The mail server must have its share of the time.
