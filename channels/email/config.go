@@ -131,10 +131,10 @@ func (c Config) settle(env channels.Env) (*settings, error) {
 	if err := c.Bounces.settle(env); err != nil {
 		return nil, err
 	}
-	s := &settings{Config: c, addr: net.JoinHostPort(c.Host, strconv.Itoa(c.Port)), provider: provider(c.Host), log: env.Log, files: env.Files}
-	if s.log == nil {
-		s.log = zap.NewNop()
+	if env.Log == nil {
+		env.Log = zap.NewNop()
 	}
+	s := &settings{Config: c, addr: net.JoinHostPort(c.Host, strconv.Itoa(c.Port)), provider: provider(c.Host), log: env.Log, files: env.Files}
 	var err error
 	if s.from, err = ownAddress("from", c.From); err != nil {
 		return nil, err

@@ -40,7 +40,7 @@ func New(env channels.Env, decode func(any) error) (channels.Channel, error) {
 	}
 	if m := mailboxOf(s.Host); m != nil && above(s.Rate, m.rate) {
 		allowed, _ := m.rate.MarshalText()
-		env.Log.Warn("rate is above what this provider allows one mailbox; it puts off what is more", zap.ByteString("allowed", allowed))
+		s.log.Warn("rate is above what this provider allows one mailbox; it puts off what is more", zap.ByteString("allowed", allowed))
 	}
 	return &channel{settings: s, pool: newPool(s.Connections)}, nil
 }
