@@ -1,5 +1,5 @@
-// Package sandbox holds stand-ins for the third parties, on loopback, for `yizhan dev` and for
-// tests: a mail server, the SMS interfaces of Aliyun, Tencent and Huawei, a receiver of webhooks and the robots of chat groups. They check what the real
+// Package sandbox holds stand-ins for the third parties, on loopback, for `yizhan dev` and for tests: a mail server, the SMS
+// interfaces of Aliyun, Tencent and Huawei, a receiver of webhooks and the robots of chat groups. They check what the real
 // ones check, fail on request, and show what they took in an [Inbox].
 package sandbox
 

@@ -40,9 +40,9 @@ type SMSConfig struct {
 
 // SMS is a stand-in of SMS providers over HTTP on loopback, all at one address: Aliyun's Dysmsapi (2017-05-25), Tencent
 // Cloud SMS (2021-01-11; requests with X-TC-Action) and Huawei Cloud SMS (/sms/batchSendSms/v1). Of Aliyun it knows SendSms to
-// one number, QuerySendDetails, QuerySmsSign and QuerySmsTemplate, and checks the RPC signature, the clock, the nonce and the AccessKey as Aliyun
-// does; the others likewise. What it does with a message depends on the number, so that any failure can be had from
-// outside:
+// one number, QuerySendDetails, QuerySmsSign and QuerySmsTemplate, and checks the RPC signature, the clock, the nonce and
+// the AccessKey as Aliyun does; the others likewise. What it does with a message depends on the number, so that any
+// failure can be had from outside:
 //
 //	number         what happens
 //	199 0000 0001  isv.MOBILE_NUMBER_ILLEGAL

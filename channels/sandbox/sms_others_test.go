@@ -37,7 +37,7 @@ func openOthers(t *testing.T) (*SMS, *Inbox) {
 	return far, inbox
 }
 
-// call is a request of a test, and what is spoilt of it after signing.
+// othersCall is a request of a test, and what is spoilt of it after signing.
 type othersCall struct {
 	action, body string
 	spoil        func(*http.Request)
