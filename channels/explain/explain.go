@@ -156,11 +156,7 @@ func (t *Table) question(f *channels.Failure) query {
 	at := place{t.ChannelOf(f.Kind, provider), provider}
 	switch {
 	case f.Kind == dispatcher:
-		code := strings.TrimPrefix(strings.ToLower(f.Code), ownPrefix)
-		if word, ok := ruleWords[strings.TrimPrefix(code, "rule-")]; ok {
-			code = word
-		}
-		return query{place: at, code: ownPrefix + code, raw: f.Code, text: f.Line}
+		return query{place: at, code: decisionOf(f.Code), raw: f.Code, text: f.Line}
 	case f.Kind == email:
 		// The line may repeat the code or not; the expressions are written for "CODE [ENHANCED] TEXT".
 		line := f.Line

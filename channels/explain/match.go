@@ -23,6 +23,15 @@ var ruleWords = map[string]string{
 	"9": "signature", "10": "signature-too-long", "12": "daily-cap", "expiry": "expired",
 }
 
+// decisionOf is the code of a decision of ours in the table: "rule-12", "12" and "dispatcher:daily-cap" are one.
+func decisionOf(code string) string {
+	code = strings.TrimPrefix(strings.ToLower(code), ownPrefix)
+	if word, ok := ruleWords[strings.TrimPrefix(code, "rule-")]; ok {
+		code = word
+	}
+	return ownPrefix + code
+}
+
 // query is a reply, read: what the rows are held against.
 type query struct {
 	place

@@ -23,11 +23,7 @@ func (t *Table) read(l channels.Quote) (qs []query) {
 	at := t.placeOf(strings.ToLower(strings.TrimSpace(channel)), strings.ToLower(strings.TrimSpace(provider)), line, codes)
 
 	if at.channel == dispatcher {
-		code := strings.TrimPrefix(strings.ToLower(line), ownPrefix)
-		if word, ok := ruleWords[strings.TrimPrefix(code, "rule-")]; ok {
-			code = word
-		}
-		return []query{{place: at, code: ownPrefix + code, raw: line, text: line}}
+		return []query{{place: at, code: decisionOf(line), raw: line, text: line}}
 	}
 	reply := query{}
 	if at.channel == email {
