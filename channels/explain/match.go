@@ -116,7 +116,6 @@ func (l *layer) add(r *Row) *expr {
 
 // match tries a provider's rows: expressions and phrases in file order, then basic + enhanced, then
 // enhanced, then basic. An expression sees the whole text, and the code alone, since some end in "$".
-// A code that stands in the table needs no expression of ours to be looked at twice.
 func (l *layer) match(q *query) *Row {
 	if r := first(l.exprs, q); r != nil {
 		return r
@@ -134,7 +133,7 @@ func (l *layer) match(q *query) *Row {
 
 // matchMail tries the generic mail rows, and what words mean to everybody. Words say more than a code:
 // servers write 5.7.1, and even 5.1.1, for whatever they refuse. Where the words say nothing, a precise
-// enhanced code decides, then the subject of a vague one, then the basic code.
+// enhanced code or its subject decides, then vague words, the moment, a vague code, and the basic code.
 func (l *layer) matchMail(q *query, words []expr) *Row {
 	if q.code != "" {
 		return l.exact[q.code]
@@ -156,10 +155,10 @@ func (l *layer) matchMail(q *query, words []expr) *Row {
 		if r := firstIn(l.aboutEnhanced, q.enhanced); r != nil {
 			return r
 		}
-	}
-	// RFC 3463 section 2: a detail that is not known is read as the undefined one of its subject.
-	if r := l.smtp(q.enhanced, undefined(q.enhanced)); r != nil && !dull {
-		return r
+		// RFC 3463 section 2: a detail that is not known is read as the undefined one of its subject.
+		if r := l.smtp(undefined(q.enhanced)); r != nil {
+			return r
+		}
 	}
 	if said != nil {
 		return said.row
