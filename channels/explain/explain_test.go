@@ -81,17 +81,24 @@ func TestSamples(t *testing.T) {
 
 func samples(tb testing.TB) [][]string {
 	tb.Helper()
-	f, err := os.Open("testdata/diagnoses_samples.csv")
+	rows := linesOf(tb, "diagnoses_samples.csv")
+	if len(rows) < 88 {
+		tb.Fatalf("%d samples, want at least 88", len(rows))
+	}
+	return rows
+}
+
+// linesOf reads a CSV file of testdata, without its header.
+func linesOf(tb testing.TB, file string) [][]string {
+	tb.Helper()
+	f, err := os.Open("testdata/" + file)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	defer f.Close()
 	rows, err := csv.NewReader(f).ReadAll()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	if len(rows) < 89 {
-		tb.Fatalf("%d lines, want a header and at least 88 samples", len(rows))
+	if err != nil || len(rows) == 0 {
+		tb.Fatalf("%s: %d lines, %v", file, len(rows), err)
 	}
 	return rows[1:]
 }
